@@ -1,0 +1,31 @@
+# `make train` and `make test` need nothing but Python 3.10 to 3.13: each makes .venv where it is
+# missing, installs this project into it, and does its job.
+PYTHON ?= python3
+BIN := .venv/bin
+WORKDIR ?= runs/digits
+# Only this project's log lines and TensorFlow's errors.
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: train test lint format clean
+
+.venv/installed: setup.cfg pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	touch $@
+
+train: .venv/installed
+	$(BIN)/python train.py --config=configs/digits.py --workdir=$(WORKDIR)
+
+test: .venv/installed lint
+	$(BIN)/python -m pytest
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache *.egg-info

@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The version, readable without importing TensorFlow."""
+
+__version__ = "0.1.0"
