@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""CIFAR-10 with the paper's recipe; the other recipes say how they differ from this one.
+
+    python train.py --config=configs/cifar10.py --workdir=runs/cifar10
+
+300 epochs. One epoch, for a first look: add `--config.epochs=1`; what it reaches stands in the
+README's table of results.
+
+Source: Ding et al., NeurIPS 2023, https://arxiv.org/abs/2310.09583, and the code they published.
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.dataset = "cifar10"
+    config.validation_fraction = 0.05
+    config.augmentation = ConfigDict({"crop_padding": 4, "flip_probability": 0.2})
+
+    config.model = ConfigDict()
+    config.model.channels = 64
+    config.model.head_channels = 256
+    config.model.stem_strides = (1, 2)
+    config.model.groups = 32
+    config.model.dropout_rate = 0.1
+    config.model.batch_norm_momentum = 0.9
+    config.model.solver = "dopri5"
+    config.model.rtol = 1e-3
+    config.model.atol = 1e-3
+    config.model.final_time = 1.0
+    config.model.gradient = "backprop"
+    config.model.initial_point = "learned"
+
+    config.batch_size = 64
+    config.epochs = 300
+    config.seed = 0
+    config.label_smoothing = 0.0
+    config.optimizer = ConfigDict()
+    config.optimizer.name = "adam"
+    config.optimizer.learning_rate = 1e-3
+    config.optimizer.final_learning_rate = 1e-6
+    config.optimizer.warmup_fraction = 0.0
+    config.optimizer.weight_decay = 0.0
+    # The initial point's own SGD, every `period`-th step.
+    config.initial_point = ConfigDict({"learning_rate": 0.02, "period": 20})
+
+    config.log_every_steps = 50
+    config.checkpoint_every_steps = 500
+    config.evaluate_every_epochs = 1
+    config.keep_checkpoints = 2
+    return config

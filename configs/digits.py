@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The 1,797 real handwritten digits that scikit-learn carries: the default, without a network.
+
+make train
+"""
+
+from ml_collections import ConfigDict
+
+from configs import cifar10
+
+
+def get_config() -> ConfigDict:
+    config = cifar10.get_config()
+    config.dataset = "digits"
+    config.validation_fraction = 0.1
+    config.augmentation.crop_padding = 1
+    config.augmentation.flip_probability = 0.0
+    config.model.stem_strides = (1, 1)
+    config.batch_size = 32
+    config.epochs = 30
+    config.log_every_steps = 10
+    config.checkpoint_every_steps = 100
+    return config

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The convolutional vector field of the HomoODE paper's image classifiers."""
+
+import keras
+
+from homoode_tf.layers.group_norm import GroupNormalization
+from homoode_tf.layers.variational_dropout import VariationalDropout
+
+
+@keras.saving.register_keras_serializable(package="homoode_tf")
+class ConvDynamics(keras.layers.Layer):
+    """Autonomous convolutional dynamics F(z; x) into which the condition x is injected.
+
+    ::
+
+        F(z; x) = GN(dropout(conv3x3(relu(GN(conv3x3(z))) + x)))
+
+    Args:
+        filters: Channels of z and x.
+        groups: Groups of both group normalisations; must divide `filters`.
+        dropout_rate: Rate of the variational dropout (one mask per sample and channel, held
+            through a solve), in [0, 1).
+        kernel_initializer: Initializer of both convolution kernels; any Keras identifier.
+        seed: Optional integer seed of the dropout masks.
+        **kwargs: Keras layer arguments (`name`, `dtype`, ...).
+
+    Call arguments:
+        z: State, float tensor of shape (batch, height, width, filters); any image size.
+        x: Condition, of the same shape.
+        training: Whether dropout is on.
+
+    Returns:
+        dz/dt, of z's shape, in the layer's compute dtype.
+
+    Raises:
+        ValueError: If z or x has another rank or another number of channels.
+
+    Example:
+        >>> x = tf.random.normal([2, 16, 16, 64])
+        >>> ConvDynamics(64)(tf.zeros_like(x), x).shape
+        TensorShape([2, 16, 16, 64])
+
+    Reference:
+        Ding et al., "Two Sides of the Same Coin: Bridging Deep Equilibrium Models and Neural ODEs
+        via Homotopy Continuation", NeurIPS 2023, https://arxiv.org/abs/2310.09583
+    """
+
+    def __init__(
+        self,
+        filters: int,
+        groups: int = 32,
+        dropout_rate: float = 0.1,
+        kernel_initializer="glorot_uniform",
+        seed: int | None = None,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if filters < 1:
+            raise ValueError(f"filters must be a positive integer, got {filters!r}.")
+        if groups < 1 or filters % groups:
+            raise ValueError(f"groups must divide filters={filters}, got groups={groups!r}.")
+        self.filters = int(filters)
+        self.groups = int(groups)
+        self.dropout_rate = float(dropout_rate)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.seed = seed
+
+        def convolution(name):
+            # clone: one initializer object with a fixed seed would repeat its first draw.
+            return keras.layers.Conv2D(
+                self.filters,
+                3,
+                padding="same",
+                kernel_initializer=self.kernel_initializer.clone(),
+                dtype=self.dtype_policy,
+                name=name,
+            )
+
+        self.conv1 = convolution("conv1")
+        self.norm1 = GroupNormalization(self.groups, dtype=self.dtype_policy, name="norm1")
+        self.conv2 = convolution("conv2")
+        self.dropout = VariationalDropout(
+            self.dropout_rate, seed, dtype=self.dtype_policy, name="dropout"
+        )
+        self.norm2 = GroupNormalization(self.groups, dtype=self.dtype_policy, name="norm2")
+
+    def build(self, z_shape, x_shape):
+        for name, shape in (("z", z_shape), ("x", x_shape)):
+            if len(shape) != 4 or shape[-1] != self.filters:
+                raise ValueError(
+                    f"ConvDynamics(filters={self.filters}) expects {name} of shape (batch, height, "
+                    f"width, {self.filters}), got {tuple(shape)}. Give the layer before it "
+                    f"{self.filters} channels, or set filters={shape[-1]}."
+                )
+        for part in (self.conv1, self.norm1, self.conv2, self.dropout, self.norm2):
+            part.build(z_shape)
+
+    def call(self, z, x, training=False):
+        y = keras.ops.relu(self.norm1(self.conv1(z))) + x
+        return self.norm2(self.dropout(self.conv2(y), training=training))
+
+    def compute_output_shape(self, z_shape, x_shape=None):
+        return z_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "groups": self.groups,
+            "dropout_rate": self.dropout_rate,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "seed": self.seed,
+        }

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The HomoODE layer: a shared initial point, a condition, and an ODE between them."""
+
+import keras
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from homoode_tf.layers import initial_point as initial_points
+from homoode_tf.layers.ode_layer import ODELayer
+
+
+@keras.saving.register_keras_serializable(package="homoode_tf")
+class HomoODE(ODELayer):
+    """Implicit layer whose output is the end of an ODE that sees the input all the way.
+
+    ::
+
+        z'(t) = F(z(t); x),   z(0) = z0,   output z(T)
+
+    The input x is the *condition*, injected at every time as in a deep equilibrium model; the
+    state is integrated by an ODE solver as in a Neural ODE; z0 is one initial point shared by all
+    inputs and drawn towards the solutions, so that the way from it is short.
+
+    Gradients reach x, the weights of the dynamics, and z0 if the initial point is a layer that
+    takes the task's gradient. The named initial points do not: "learned" has a loss of its own
+    (`add_loss`), "running_mean" an update, "zeros" and "alternating" are constants.
+
+    Args:
+        dynamics: Keras layer called as `dynamics(z, x)`, or `dynamics(t, z, x)` where the first
+            argument of its `call` is named `t` or `time`. Returns dz/dt, of z's shape.
+        solver: Name of a solver (`homoode_tf.solvers.names()`) or any `tfp.math.ode.Solver`.
+        rtol: Relative tolerance of the solver, for a solver given by name; positive.
+        atol: Absolute tolerance of the solver, for a solver given by name; positive.
+        final_time: T; positive.
+        gradient: How the backward pass is made, for a solver given by name: "adjoint" integrates
+            the adjoint ODE with constant memory; the other modes of `homoode_tf.solvers` are
+            exact derivatives of the steps taken and keep them in memory.
+        initial_point: "learned", "running_mean", "zeros", "alternating", or a Keras layer that
+            maps x to z(0) of the same shape.
+        **kwargs: Keras layer arguments (`name`, `dtype`, ...).
+
+    Call arguments:
+        inputs: The condition x, float tensor of shape (batch, ..., channels). Batch size and,
+            where the dynamics allows it, the sizes between may vary from call to call.
+        training: Whether the dynamics drops out and the initial point learns.
+
+    Returns:
+        z(T), of the inputs' shape, in the layer's compute dtype.
+
+    Attributes:
+        forward_nfe: int64 scalar variable, evaluations of F in the last forward pass.
+        backward_nfe: int64 scalar variable, evaluations of F in the last backward pass.
+        initial_point: The layer that makes z(0).
+
+    Raises:
+        ValueError: If an argument is not allowed, or the dynamics returns another shape than z's.
+        SolverError: When called eagerly, if the state becomes non-finite or the solver cannot
+            reach T; the message names the time reached. A graph raises
+            `tf.errors.InvalidArgumentError` with the same message.
+
+    Example:
+        >>> layer = HomoODE(ConvDynamics(64), rtol=1e-3, atol=1e-3)
+        >>> z = layer(tf.random.normal([8, 16, 16, 64]))
+        >>> z.shape, int(layer.forward_nfe) > 0
+        (TensorShape([8, 16, 16, 64]), True)
+
+    Reference:
+        Ding et al., "Two Sides of the Same Coin: Bridging Deep Equilibrium Models and Neural ODEs
+        via Homotopy Continuation", NeurIPS 2023, https://arxiv.org/abs/2310.09583
+    """
+
+    def __init__(
+        self,
+        dynamics: keras.layers.Layer,
+        solver: str | tfp.math.ode.Solver = "dopri5",
+        rtol: float = 1e-3,
+        atol: float = 1e-3,
+        final_time: float = 1.0,
+        gradient: str = "adjoint",
+        initial_point: str | keras.layers.Layer = "learned",
+        **kwargs,
+    ):
+        super().__init__(dynamics, solver, rtol, atol, final_time, gradient, **kwargs)
+        self.initial_point = initial_points.get(initial_point)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.build_dynamics(state_shape=input_shape, condition_shape=input_shape)
+        if not self.initial_point.built:
+            self.initial_point.build(input_shape)
+
+    def call(self, inputs, training=False):
+        condition = tf.cast(inputs, self.state_dtype)
+        initial_state = self.initial_point(condition)
+        final_state = self.integrate(initial_state, condition, training)
+        if training and isinstance(self.initial_point, initial_points.InitialPoint):
+            self.initial_point.observe(final_state)
+        return tf.cast(final_state, self.compute_dtype)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "initial_point": keras.saving.serialize_keras_object(self.initial_point),
+        }

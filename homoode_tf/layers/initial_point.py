@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Initial points z(0) of a HomoODE, shared by all inputs and all positions."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+
+def _alternating(shape, dtype=None):
+    """+1, -1, +1, ... along the channels."""
+    return (1.0 - 2.0 * (np.arange(shape[-1]) % 2)).astype(dtype or "float32")
+
+
+class InitialPoint(keras.layers.Layer):
+    """Base of the shared initial points: one value per channel, broadcast to the condition.
+
+    A subclass has `value`, of shape (channels,), from `build` on, and says in `observe` what it
+    learns from the solutions of a training batch. Being one value per channel it serves any image
+    size. It enters the solve under a stop-gradient: the task's loss never moves it.
+
+    Call arguments:
+        x: Condition, float tensor of shape (batch, ..., channels); only its shape is used.
+
+    Returns:
+        z(0), of x's shape and dtype.
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        # Only the shape of x is used: its dtype decides the dtype of z(0), so leave it alone.
+        self._convert_input_args = False
+
+    def call(self, x):
+        value = tf.cast(tf.stop_gradient(tf.convert_to_tensor(self.value)), x.dtype)
+        return tf.broadcast_to(value, tf.shape(x))
+
+    def observe(self, solutions: tf.Tensor) -> None:
+        """Learns from z(T) of a training batch, of shape (batch, ..., channels)."""
+        del solutions
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+
+@keras.saving.register_keras_serializable(package="homoode_tf")
+class ZerosInitialPoint(InitialPoint):
+    """z(0) = 0, as most deep equilibrium models start.
+
+    Example:
+        >>> float(tf.reduce_max(ZerosInitialPoint()(tf.ones([1, 4]))))
+        0.0
+    """
+
+    def build(self, input_shape):
+        self.value = np.zeros(input_shape[-1], np.float32)
+
+
+@keras.saving.register_keras_serializable(package="homoode_tf")
+class AlternatingInitialPoint(InitialPoint):
+    """z(0) = +1, -1, +1, ... along the channels, where the reference's learned point starts.
+
+    Example:
+        >>> AlternatingInitialPoint()(tf.zeros([1, 4])).numpy().tolist()
+        [[1.0, -1.0, 1.0, -1.0]]
+    """
+
+    def build(self, input_shape):
+        self.value = _alternating((input_shape[-1],))
+
+
+@keras.saving.register_keras_serializable(package="homoode_tf")
+class LearnedInitialPoint(InitialPoint):
+    """A trainable z(0) drawn towards the solutions.
+
+    While training it adds the loss ::
+
+        mean over batch, positions and channels of smooth_l1(z(0) - stop_gradient(z(T)))
+
+    whose gradient reaches this layer's `value` and nothing else. So a plain `model.fit` trains
+    it, and a loop of one's own may give `trainable_variables` of this layer an optimiser, a
+    learning rate and a period of their own, as the paper does. The paper's parametrisation (a
+    convolution of ones, normalised to +-1, then scaled and shifted) is the same vector written
+    with three times the parameters.
+
+    Args:
+        initializer: Initializer of the (channels,) vector; any Keras identifier, or
+            "alternating" for the reference's +-1.
+        loss_weight: Factor of the added loss.
+        **kwargs: Keras layer arguments (`name`, `dtype`, ...).
+
+    Raises:
+        ValueError: If `loss_weight` is not positive.
+
+    Example:
+        >>> LearnedInitialPoint("zeros")(tf.ones([2, 8, 8, 64])).shape
+        TensorShape([2, 8, 8, 64])
+
+    Reference:
+        Ding et al., NeurIPS 2023, section on the shared initial point,
+        https://arxiv.org/abs/2310.09583
+    """
+
+    def __init__(self, initializer="alternating", loss_weight: float = 1.0, **kwargs):
+        super().__init__(**kwargs)
+        if loss_weight <= 0:
+            raise ValueError(f"loss_weight must be positive, got {loss_weight!r}.")
+        self.initializer = (
+            initializer if initializer == "alternating" else keras.initializers.get(initializer)
+        )
+        self.loss_weight = float(loss_weight)
+
+    def build(self, input_shape):
+        initializer = _alternating if self.initializer == "alternating" else self.initializer
+        self.value = self.add_weight(
+            shape=(input_shape[-1],), initializer=initializer, name="value"
+        )
+
+    def observe(self, solutions):
+        target = tf.stop_gradient(solutions)
+        distance = tf.abs(tf.cast(tf.convert_to_tensor(self.value), target.dtype) - target)
+        smooth_l1 = tf.where(distance < 1.0, 0.5 * tf.square(distance), distance - 0.5)
+        self.add_loss(self.loss_weight * tf.reduce_mean(smooth_l1))
+
+    def get_config(self):
+        initializer = self.initializer
+        if initializer != "alternating":
+            initializer = keras.initializers.serialize(initializer)
+        return {
+            **super().get_config(),
+            "initializer": initializer,
+            "loss_weight": self.loss_weight,
+        }
+
+
+@keras.saving.register_keras_serializable(package="homoode_tf")
+class RunningMeanInitialPoint(InitialPoint):
+    """z(0) = running mean of the solutions, the minimiser of E|z(0) - z(T)|^2; nothing to tune.
+
+    ::
+
+        value <- value + rate * (mean of z(T) over batch and positions - value)
+        rate = max(1 / number of batches seen, 1 - momentum)
+
+    so that the first batches are averaged plainly, and later ones with an exponential window,
+    because the solutions move while the dynamics trains.
+
+    Args:
+        momentum: Weight of the past once the window is full, in [0, 1).
+        **kwargs: Keras layer arguments (`name`, `dtype`, ...).
+
+    Raises:
+        ValueError: If `momentum` is outside [0, 1).
+
+    Example:
+        >>> RunningMeanInitialPoint(momentum=0.99)(tf.ones([2, 8, 8, 64])).shape
+        TensorShape([2, 8, 8, 64])
+    """
+
+    def __init__(self, momentum: float = 0.99, **kwargs):
+        super().__init__(**kwargs)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must be in [0, 1), got {momentum!r}.")
+        self.momentum = float(momentum)
+
+    def build(self, input_shape):
+        self.value = self.add_weight(
+            shape=(input_shape[-1],),
+            initializer=_alternating,
+            trainable=False,
+            aggregation="mean",
+            name="value",
+        )
+        self.num_batches = self.add_weight(
+            shape=(), initializer="zeros", trainable=False, aggregation="mean", name="num_batches"
+        )
+
+    def observe(self, solutions):
+        dtype = self.value.dtype
+        seen = tf.convert_to_tensor(self.num_batches) + 1.0
+        rate = tf.maximum(1.0 / seen, tf.cast(1.0 - self.momentum, dtype))
+        axes = list(range(solutions.shape.rank - 1))
+        mean = tf.reduce_mean(tf.cast(tf.stop_gradient(solutions), dtype), axes)
+        value = tf.convert_to_tensor(self.value)
+        self.value.assign(value + rate * (mean - value))
+        self.num_batches.assign(seen)
+
+    def get_config(self):
+        return {**super().get_config(), "momentum": self.momentum}
+
+
+_BY_NAME = {
+    "learned": LearnedInitialPoint,
+    "running_mean": RunningMeanInitialPoint,
+    "zeros": ZerosInitialPoint,
+    "alternating": AlternatingInitialPoint,
+}
+
+
+def get(identifier: str | dict | keras.layers.Layer, **kwargs) -> keras.layers.Layer:
+    """Returns an initial point from its name, its serialised form, or itself.
+
+    Args:
+        identifier: "learned", "running_mean", "zeros", "alternating"; a dictionary made by
+            `keras.saving.serialize_keras_object`; or any Keras layer that maps the condition x to
+            z(0) of the same shape. Such a layer of one's own gets the task's gradient.
+        **kwargs: Passed to the constructor when a name is given.
+
+    Returns:
+        A Keras layer.
+
+    Raises:
+        ValueError: If the name is unknown or the type is none of these.
+
+    Example:
+        >>> get("running_mean", momentum=0.9).momentum
+        0.9
+    """
+    if isinstance(identifier, dict):
+        identifier = keras.saving.deserialize_keras_object(identifier)
+    if isinstance(identifier, keras.layers.Layer):
+        return identifier
+    if identifier in _BY_NAME:
+        return _BY_NAME[identifier](**kwargs)
+    raise ValueError(
+        f"initial_point must be one of {', '.join(map(repr, _BY_NAME))} or a Keras layer that maps "
+        f"the condition to z(0), got {identifier!r}."
+    )

@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import math
+
+import keras
+import numpy as np
+import pytest
+import scipy.integrate
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from homoode_tf.layers import ConvDynamics, HomoODE
+from homoode_tf.solvers import SolverError
+from tests.layers.vector_fields import (
+    DenseDynamics,
+    LinearDynamics,
+    ScaledCondition,
+    TimedDynamics,
+)
+
+GRADIENTS = ("adjoint", "checkpoint", "backprop")
+
+
+def random(*shape, dtype="float32", seed=0):
+    return tf.constant(np.random.default_rng(seed).normal(size=shape), dtype)
+
+
+def conv_layer(**kwargs):
+    dynamics = ConvDynamics(4, groups=2, dropout_rate=kwargs.pop("dropout_rate", 0.0))
+    return HomoODE(dynamics, **kwargs)
+
+
+class TestForward:
+    def test_agrees_with_scipy(self):
+        layer = HomoODE(
+            DenseDynamics(3, dtype="float64"),
+            rtol=1e-9,
+            atol=1e-9,
+            final_time=2.0,
+            initial_point="alternating",
+            dtype="float64",
+        )
+        x = random(2, 3, dtype="float64")
+        z = layer(x).numpy()
+        kernel, bias = (weight.numpy() for weight in layer.dynamics.dense.weights)
+
+        def flat_dynamics(_, flat):
+            state = flat.reshape(2, 3)
+            return (np.tanh(state @ kernel + bias + x.numpy()) - state).ravel()
+
+        start = np.tile([1.0, -1.0, 1.0], 2)
+        expected = scipy.integrate.solve_ivp(
+            flat_dynamics, (0, 2), start, method="DOP853", rtol=1e-12, atol=1e-12
+        ).y[:, -1]
+        np.testing.assert_allclose(z.ravel(), expected, atol=1e-8)
+
+    @pytest.mark.parametrize(
+        "solver",
+        ["dopri5", tfp.math.ode.DormandPrince(rtol=1e-6, atol=1e-6), tfp.math.ode.BDF(1e-6, 1e-6)],
+        ids=["dopri5", "tfp_dopri", "tfp_bdf"],
+    )
+    def test_time_dependent_dynamics(self, solver):
+        x = random(2, 4)
+        layer = HomoODE(TimedDynamics(), solver, final_time=2.0, initial_point="zeros")
+        np.testing.assert_allclose(layer(x), 2.0 * x, rtol=1e-3)
+
+    def test_any_batch_and_image_size(self):
+        layer = conv_layer()
+        for shape in ((1, 4, 4, 4), (3, 4, 4, 4), (2, 6, 5, 4)):
+            assert layer(random(*shape)).shape == shape
+
+    def test_counts_its_evaluations(self):
+        calls = []
+
+        class Counting(LinearDynamics):
+            def call(self, z, x):
+                calls.append(0)
+                return super().call(z, x)
+
+        layer = HomoODE(Counting())
+        layer.build((2, 4))
+        calls.clear()
+        layer(random(2, 4))
+        assert int(layer.forward_nfe) == len(calls) > 0
+
+
+    def test_remembers_its_first_step_while_training(self):
+        """The second batch pays neither for choosing the first step nor for a rejected one."""
+        layer = conv_layer(rtol=1e-5, atol=1e-5)
+        x = random(2, 4, 4, 4)
+        layer(x)
+        assert float(layer.step_size) == 0
+        cold = layer(x, training=True)
+        cold_nfe = int(layer.forward_nfe)
+        assert float(layer.step_size) > 0
+        warm = layer(x, training=True)
+        assert int(layer.forward_nfe) < cold_nfe
+        np.testing.assert_allclose(warm, cold, atol=1e-3)
+
+
+class TestGradients:
+    @pytest.mark.parametrize("gradient", GRADIENTS)
+    def test_agree_with_finite_differences(self, gradient):
+        layer = HomoODE(
+            DenseDynamics(3, dtype="float64"),
+            rtol=1e-9,
+            atol=1e-9,
+            gradient=gradient,
+            initial_point=ScaledCondition(dtype="float64"),
+            dtype="float64",
+        )
+        x = tf.Variable(random(2, 3, dtype="float64"))
+        weights = random(2, 3, dtype="float64", seed=1)
+
+        @tf.function
+        def loss():
+            return tf.reduce_sum(weights * layer(x))
+
+        @tf.function
+        def gradients():
+            with tf.GradientTape() as tape:
+                value = loss()
+            return tape.gradient(value, [x, *layer.trainable_variables])
+
+        layer(x)
+        for variable, gradient_value in zip(
+            [x, *layer.trainable_variables], gradients(), strict=True
+        ):
+            start = variable.numpy().copy()
+            expected = np.zeros(start.shape)
+            for index in np.ndindex(start.shape):
+                step = np.zeros(start.shape)
+                step[index] = 1e-5
+                variable.assign(start + step)
+                above = loss()
+                variable.assign(start - step)
+                expected[index] = (above - loss()) / 2e-5
+            variable.assign(start)
+            np.testing.assert_allclose(gradient_value, expected, rtol=1e-6, atol=1e-8)
+
+    @pytest.mark.parametrize("gradient", GRADIENTS)
+    def test_exponential_growth(self, gradient):
+        """For z' = a z, dz(1)/dz(0) = e^a; the paper's own adjoint gives 1."""
+        a = 0.75  # exact in float32, through which Keras's initializers go
+        layer = HomoODE(
+            LinearDynamics(a, dtype="float64"),
+            rtol=1e-10,
+            atol=1e-10,
+            gradient=gradient,
+            initial_point=ScaledCondition(dtype="float64"),
+            dtype="float64",
+        )
+        x = tf.constant([[1.0]], tf.float64)
+        with tf.GradientTape() as tape:
+            z = layer(x)
+        by_start = tape.gradient(z, layer.initial_point.scale.value)
+        assert abs(float(by_start) - math.exp(a)) < 1e-8
+
+    @pytest.mark.parametrize(
+        "solver", ["dopri5", tfp.math.ode.DormandPrince()], ids=["dopri5", "tfp_dopri"]
+    )
+    def test_backward_pass_is_counted(self, solver):
+        layer = HomoODE(DenseDynamics(3), solver)
+        x = random(2, 3)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            z = layer(x)
+        assert int(layer.backward_nfe) == 0
+        assert tape.gradient(z, x) is not None
+        assert int(layer.backward_nfe) > 0
+
+    def test_the_task_does_not_move_a_learned_initial_point(self):
+        layer = HomoODE(DenseDynamics(3), initial_point="learned")
+        x = random(2, 3)
+        with tf.GradientTape(persistent=True) as tape:
+            task_loss = tf.reduce_sum(layer(x, training=True) ** 2)
+            own_loss = tf.add_n(layer.losses)
+        value = layer.initial_point.value.value
+        assert tape.gradient(task_loss, value) is None
+        assert tape.gradient(own_loss, value) is not None
+        assert tape.gradient(own_loss, [v.value for v in layer.dynamics.weights]) == [None] * 2
+
+
+class TestAsKerasLayer:
+    """What users expect of a built-in layer."""
+
+    def test_fits_in_every_kind_of_model(self):
+        x, y = random(8, 4), random(8, 1)
+        make = lambda: HomoODE(DenseDynamics(4))  # noqa: E731
+        sequential = keras.Sequential([make(), keras.layers.Dense(1)])
+        inputs = keras.Input((4,))
+        functional = keras.Model(inputs, keras.layers.Dense(1)(make()(inputs)))
+
+        class Subclassed(keras.Model):
+            def __init__(self):
+                super().__init__()
+                self.implicit, self.out = make(), keras.layers.Dense(1)
+
+            def call(self, inputs):
+                return self.out(self.implicit(inputs))
+
+        for model in (sequential, functional, Subclassed()):
+            model.compile("adam", "mse")
+            history = model.fit(x, y, batch_size=4, epochs=2, verbose=0).history["loss"]
+            assert np.isfinite(history).all()
+            assert model.predict(x, verbose=0).shape == (8, 1)
+
+    def test_fit_lowers_the_task_loss_and_moves_the_initial_point(self):
+        x = random(64, 4)
+        model = keras.Sequential([HomoODE(DenseDynamics(4), gradient="backprop")])
+        model.compile(keras.optimizers.Adam(0.05), "mse")
+        model.build((None, 4))
+        start = model.layers[0].initial_point.value.numpy()
+        losses = model.fit(x, 0.5 * x, epochs=8, verbose=0).history["loss"]
+        assert losses[-1] < 0.5 * losses[0]
+        assert np.abs(model.layers[0].initial_point.value.numpy() - start).max() > 0.1
+
+    @pytest.mark.parametrize("initial_point", ["learned", "running_mean", "zeros", "alternating"])
+    @pytest.mark.parametrize(
+        "solver", ["dopri5", tfp.math.ode.DormandPrince(rtol=1e-2)], ids=["name", "tfp_object"]
+    )
+    def test_saved_model_file_round_trip(self, tmp_path, solver, initial_point):
+        layer = HomoODE(ConvDynamics(4, groups=2), solver, initial_point=initial_point)
+        model = keras.Sequential([keras.Input((None, None, 4)), layer])
+        x = random(2, 4, 4, 4)
+        expected = model(x)
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        np.testing.assert_array_equal(loaded(x), expected)
+        # As JSON, which has no tuples: that is what the file holds.
+        assert json.dumps(loaded.layers[0].get_config()) == json.dumps(layer.get_config())
+
+    def test_symbolic_and_eager_calls_agree(self):
+        layer = conv_layer(dropout_rate=0.5)
+        x = random(2, 4, 4, 4)
+        symbolic = layer(keras.Input((None, None, 4)))
+        assert symbolic.shape == (None, None, None, 4)
+        assert layer.compute_output_shape((2, 4, 4, 4)) == (2, 4, 4, 4)
+        np.testing.assert_allclose(tf.function(layer)(x), layer(x), rtol=1e-4, atol=1e-5)
+
+    def test_seeds_reproduce(self):
+        x = random(2, 4, 4, 4)
+
+        def run(seed):
+            keras.utils.set_random_seed(seed)
+            return conv_layer(dropout_rate=0.5)(x, training=True).numpy()
+
+        np.testing.assert_array_equal(run(1), run(1))
+        assert np.abs(run(1) - run(2)).max() > 1e-3
+
+    @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
+    def test_dtype_policies(self, policy):
+        x = random(2, 4, 4, 4)
+        layer = HomoODE(ConvDynamics(4, 2, dropout_rate=0.0, dtype=policy), dtype=policy)
+        full = HomoODE(ConvDynamics(4, groups=2))
+        layer.build(x.shape)
+        full.build(x.shape)
+        full.set_weights(layer.get_weights())
+        with tf.GradientTape() as tape:
+            z = layer(x, training=True)
+        assert z.dtype.name == layer.compute_dtype
+        np.testing.assert_allclose(tf.cast(z, tf.float32), full(x), atol=0.1)
+        gradients = tape.gradient(z, [v.value for v in layer.dynamics.trainable_variables])
+        for gradient, variable in zip(gradients, layer.dynamics.trainable_variables, strict=True):
+            assert gradient.dtype == variable.dtype
+            assert np.isfinite(gradient.numpy()).all()
+
+    def test_compiles_with_xla(self):
+        layer = HomoODE(DenseDynamics(4))
+        x = random(2, 4)
+        np.testing.assert_allclose(
+            tf.function(layer, jit_compile=True)(x), layer(x), rtol=1e-4, atol=1e-5
+        )
+
+
+class TestErrors:
+    @pytest.mark.parametrize("name", ["rtol", "atol", "final_time"])
+    @pytest.mark.parametrize("value", [0, -1.0, math.nan])
+    def test_numbers_that_must_be_positive(self, name, value):
+        with pytest.raises(ValueError, match=f"{name} must be positive"):
+            HomoODE(LinearDynamics(), **{name: value})
+
+    def test_unknown_names(self):
+        with pytest.raises(ValueError, match="dopri5"):
+            HomoODE(LinearDynamics(), solver="dopri")
+        with pytest.raises(ValueError, match="adjoint.*backprop"):
+            HomoODE(LinearDynamics(), gradient="adjoin")
+        with pytest.raises(ValueError, match="running_mean"):
+            HomoODE(LinearDynamics(), initial_point="mean")
+
+    def test_a_solver_object_keeps_its_own_tolerances(self):
+        with pytest.raises(ValueError, match="Set them on the solver itself"):
+            HomoODE(LinearDynamics(), tfp.math.ode.BDF(), rtol=1e-5)
+
+    def test_dynamics_that_is_no_dynamics(self):
+        with pytest.raises(ValueError, match="must be a Keras layer"):
+            HomoODE(lambda z, x: z)
+        with pytest.raises(ValueError, match=r"call\(self, z, x\)"):
+            HomoODE(keras.layers.Dense(4))
+
+    def test_dynamics_of_another_shape(self):
+        with pytest.raises(ValueError, match="state's shape"):
+            HomoODE(DenseDynamicsOfOtherShape())(random(2, 4))
+
+    def test_condition_of_wrong_rank_or_channels(self):
+        with pytest.raises(ValueError, match="expects z of shape"):
+            conv_layer()(random(2, 4, 4, 6))
+        with pytest.raises(ValueError, match="expects z of shape"):
+            conv_layer()(random(2, 4))
+
+    @pytest.mark.parametrize(
+        "solver", ["dopri5", tfp.math.ode.DormandPrince()], ids=["dopri5", "tfp_dopri"]
+    )
+    @pytest.mark.parametrize("graph", [False, True])
+    def test_non_finite_state_names_the_time(self, solver, graph):
+        layer = HomoODE(LinearDynamics(), solver)
+        x = tf.constant([[1.0, math.nan]])
+        with pytest.raises((SolverError, tf.errors.InvalidArgumentError), match="time"):
+            (tf.function(layer) if graph else layer)(x)
+
+
+class DenseDynamicsOfOtherShape(keras.layers.Layer):
+    def call(self, z, x):
+        return z[:, :1]

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+import importlib
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from homoode_tf import export, models
+
+CLASS_NAMES = [f"class {number}" for number in range(10)]
+
+
+@pytest.fixture(scope="module")
+def model():
+    config = importlib.import_module("configs.digits").get_config().model
+    config.update({"channels": 4, "head_channels": 6, "groups": 2})
+    model = models.build(config, (8, 8, 1), 10, mean=[0.3], std=[0.4])
+    model(tf.zeros([16, 8, 8, 1]), training=True)
+    return model
+
+
+@pytest.fixture(scope="module")
+def saved_model(model, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("export") / "saved_model"
+    export.save(model, directory, (8, 8, 1), CLASS_NAMES)
+    return directory
+
+
+def images(count):
+    return np.random.default_rng(0).integers(0, 256, (count, 8, 8, 1)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("count", [1, 5])
+def test_agrees_with_the_model(model, saved_model, count):
+    loaded = tf.saved_model.load(str(saved_model))
+    answer = loaded.signatures["serve"](images=tf.constant(images(count)))
+    expected = tf.nn.softmax(model(images(count)))
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-5)
+    np.testing.assert_array_equal(answer["class"], np.argmax(expected, -1))
+    assert [name.decode() for name in loaded.class_names().numpy()] == CLASS_NAMES
+
+
+def test_loads_where_the_package_cannot_be_imported(model, saved_model, tmp_path):
+    np.save(tmp_path / "images.npy", images(4))
+    script = textwrap.dedent(f"""
+        import sys
+        for name in ("homoode_tf", "keras", "tensorflow_probability"):
+            sys.modules[name] = None  # importing it is now an ImportError
+        import numpy as np, tensorflow as tf
+        serve = tf.saved_model.load({str(saved_model)!r}).signatures["serve"]
+        images = tf.constant(np.load({str(tmp_path / "images.npy")!r}))
+        np.save({str(tmp_path / "answer.npy")!r}, serve(images=images)["probabilities"])
+    """)
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, capture_output=True)
+    expected = tf.nn.softmax(model(images(4)))
+    np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), expected, atol=1e-5)
+
+
+def test_replaces_an_earlier_export(model, saved_model):
+    export.save(model, saved_model, (8, 8, 1))
+    assert not hasattr(tf.saved_model.load(str(saved_model)), "class_names")
+    export.save(model, saved_model, (8, 8, 1), CLASS_NAMES)
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((1, 8, 8, 3), np.uint8), np.zeros((8, 8, 1), np.uint8)])
+def test_images_of_another_shape_are_refused(saved_model, wrong):
+    serve = tf.saved_model.load(str(saved_model)).signatures["serve"]
+    with pytest.raises(tf.errors.InvalidArgumentError, match="expected shape"):
+        serve(images=tf.constant(wrong))

@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: Apache-2.0
+import importlib
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from homoode_tf import models
+from homoode_tf.data import catalog
+
+PARAMETERS = {
+    "cifar10": 132_938,
+    "cifar10_fast": 132_938,
+    "cifar100": 565_988,
+    "tiny_imagenet": 617_288,
+    "svhn_cropped": 132_938,
+    "mnist": 131_786,
+    "fashion_mnist": 131_786,
+    "digits": 131_786,
+}
+
+
+def build(recipe):
+    config = importlib.import_module(f"configs.{recipe}").get_config()
+    info = catalog.find(config.dataset)
+    return models.build(config.model, info.image_shape, info.num_classes, info.mean, info.std)
+
+
+@pytest.mark.parametrize("recipe", PARAMETERS)
+def test_number_of_parameters(recipe):
+    """The counts of the paper's models; one image channel less takes 2 * 9 * 64 weights away."""
+    model = build(recipe)
+    channels = model.stem.channels
+    assert model.task_parameters == PARAMETERS[recipe]
+    assert model.initial_point_parameters in (0, channels)
+    trainable = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    assert trainable == model.task_parameters + model.initial_point_parameters
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    config = importlib.import_module("configs.digits").get_config().model
+    config.update({"channels": 4, "head_channels": 6, "groups": 2})
+    return models.build(config, (8, 8, 1), 10, mean=[0.3], std=[0.4])
+
+
+def images(*shape):
+    return tf.constant(np.random.default_rng(0).integers(0, 256, shape), tf.uint8)
+
+
+def test_uint8_and_float_images_give_the_same_logits(tiny):
+    batch = images(3, 8, 8, 1)
+    logits = tiny(batch)
+    assert logits.shape == (3, 10) and logits.dtype == tf.float32
+    np.testing.assert_array_equal(tiny(tf.cast(batch, tf.float32)), logits)
+
+
+def test_normalises_its_input(tiny):
+    seen = []
+    stem = tiny.stem
+    original = stem.call
+    stem.call = lambda x, training=False: seen.append(x) or original(x, training)
+    try:
+        tiny(tf.fill([1, 8, 8, 1], 255.0))
+    finally:
+        stem.call = original
+    np.testing.assert_allclose(seen[0], np.full((1, 8, 8, 1), (1 - 0.3) / 0.4), rtol=1e-6)
+
+
+def test_stem_pads_one_pixel_on_every_side():
+    """Keras's "same" padding of a stride-2 convolution would pad an even image on one side."""
+    stem = models.Stem(2, strides=(1, 2))
+    stem(tf.zeros([1, 6, 6, 1]))
+    first, second = stem.convolutions
+    first.kernel.assign(np.eye(9).reshape(3, 3, 1, 9)[..., 4:5].repeat(2, -1))
+    second.kernel.assign(np.ones((3, 3, 2, 2)) * 0.5)
+    for convolution in stem.convolutions:
+        convolution.bias.assign([0.0, 0.0])
+    y = stem(tf.ones([1, 6, 6, 1])) * (1 + 1e-5)
+    np.testing.assert_allclose(y[0, :, :, 0], [[4, 6, 6], [6, 9, 9], [6, 9, 9]], rtol=1e-4)
+
+
+def test_keras_file_round_trip(tiny, tmp_path):
+    batch = images(3, 8, 8, 1)
+    tiny.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    np.testing.assert_array_equal(loaded(batch), tiny(batch))
+    assert loaded.task_parameters == tiny.task_parameters
