@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Data sets on disk: where they are, how they get there, and reading a split into memory."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shlex
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from absl import logging
+
+from homoode_tf.data import catalog
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
+
+_READ_BATCH = 1024
+_CONNECTION_TIMEOUT = 10  # seconds
+
+
+class DataNotFoundError(FileNotFoundError):
+    """A data set is not on disk; the message says the command that fetches it."""
+
+
+def prepare(name: str, data_dir: str | os.PathLike | None = None) -> tfds.core.DatasetBuilder:
+    """Writes a data set to disk where it is not there yet, downloading what it needs.
+
+    Args:
+      name: One of `names()`.
+      data_dir: The folder of TFDS data sets; None is TFDS's default, `~/tensorflow_datasets`.
+
+    Returns:
+      The TFDS builder of the prepared data set.
+
+    Raises:
+      ValueError: The name is unknown.
+      OSError: `data_dir` cannot be written, there is no network (ConnectionError), or the user's
+        own download is not where it should be (FileNotFoundError).
+    """
+    import tensorflow_datasets as tfds
+
+    catalog.find(name)
+    data_dir = _resolve(data_dir)
+    found = _open(name, data_dir)
+    if found is not None:
+        return found
+    # Never from TFDS's bucket: digits must not wait for a network that is not there, and the
+    # others are made from their authors' files.
+    config = tfds.download.DownloadConfig(try_download_gcs=False)
+    builder = _source_builder(name, data_dir)
+    _require_network(builder, data_dir)
+    try:
+        with _silence() if name == "digits" else contextlib.nullcontext():
+            builder.download_and_prepare(download_config=config)
+    except Exception:
+        # TFDS writes to a folder of its own and renames it at the end. When another process was
+        # quicker the rename fails, and its result, which is the same, is there to be used.
+        found = _open(name, data_dir)
+        if found is None:
+            raise
+        return found
+    return _open(name, data_dir)
+
+
+def open_prepared(name: str, data_dir: str | os.PathLike | None) -> tfds.core.DatasetBuilder:
+    """Returns the builder of a data set on disk; `digits` is written there first if need be.
+
+    Raises:
+      ValueError: The name is unknown.
+      DataNotFoundError: The data set is not in `data_dir`.
+      OSError: `digits` cannot be written to `data_dir`; a PermissionError for example.
+    """
+    catalog.find(name)
+    resolved = _resolve(data_dir)
+    found = _open(name, resolved)
+    if found is not None:
+        return found
+    if name != "digits":
+        raise DataNotFoundError(_how_to_fetch(name, data_dir, resolved))
+    try:
+        return prepare(name, data_dir)
+    except OSError as error:
+        # The error number chooses the subclass: PermissionError stays PermissionError.
+        raise OSError(
+            error.errno,
+            f"cannot write the digits data set to data_dir {resolved!r} "
+            f"({error.strerror or error}); give a data_dir that can be written",
+        ) from error
+
+
+def read_split(builder: tfds.core.DatasetBuilder, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Reads a whole split into memory, in the order in which it lies on disk.
+
+    Args:
+      builder: The builder of a prepared data set.
+      split: "train" or "test".
+
+    Returns:
+      images: uint8 array (examples, height, width, channels).
+      labels: int64 array (examples,).
+
+    Raises:
+      OSError: The files are damaged, or hold fewer or more examples than their description says.
+    """
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    expected = builder.info.splits[split].num_examples
+    dataset = builder.as_dataset(
+        split=split,
+        shuffle_files=False,
+        # TFDS's own cache would keep a second copy in memory.
+        read_config=tfds.ReadConfig(try_autocache=False),
+    )
+    images = np.empty((expected, *builder.info.features["image"].shape), np.uint8)
+    labels = np.empty(expected, np.int64)
+    count = 0
+    problem = None
+    try:
+        for batch in dataset.batch(_READ_BATCH).prefetch(1).as_numpy_iterator():
+            size = batch["label"].size
+            if count + size <= expected:
+                images[count : count + size] = batch["image"]
+                labels[count : count + size] = batch["label"]
+            count += size
+    except tf.errors.OpError as error:
+        problem = error
+    if problem is not None or count != expected:
+        raise OSError(
+            f"split {split!r} of {builder.info.full_name} is damaged: read {count} of {expected} "
+            f"examples; delete {builder.data_dir} and prepare the data set again"
+        ) from problem
+    return images, labels
+
+
+def _resolve(data_dir: str | os.PathLike | None) -> str:
+    if data_dir is None:
+        from tensorflow_datasets.core import constants
+
+        data_dir = constants.DATA_DIR
+    return os.path.expanduser(os.fspath(data_dir))
+
+
+def _source_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
+    """The builder that can make the data set."""
+    import tensorflow_datasets as tfds
+
+    if name == "digits":
+        from homoode_tf.data.digits import Digits
+
+        return Digits(data_dir=data_dir)
+    if name == "tiny_imagenet":
+        from homoode_tf.data.tiny_imagenet import TinyImagenet
+
+        return TinyImagenet(data_dir=data_dir)
+    return tfds.builder(name, data_dir=data_dir, try_gcs=False)
+
+
+def _open(name: str, data_dir: str) -> tfds.core.DatasetBuilder | None:
+    """The builder of the data set in `data_dir`, from its files alone, or None."""
+    import tensorflow_datasets as tfds
+
+    wanted = name
+    if name == "digits":
+        from homoode_tf.data.digits import Digits
+
+        # Of this version only: another one may be divided otherwise.
+        wanted = f"digits:{Digits.VERSION}"
+    # Of the others any version on disk: a newer TFDS must not ask for a second download.
+    try:
+        return tfds.core.read_only_builder.builder_from_files(wanted, data_dir=data_dir)
+    except tfds.core.registered.DatasetNotFoundError:
+        return None
+
+
+def _require_network(builder: tfds.core.DatasetBuilder, data_dir: str) -> None:
+    """Fails at once where TFDS would first try for several minutes."""
+    if not builder.url_infos:
+        return
+    for _, _, files in os.walk(os.path.join(data_dir, "downloads")):
+        if any(".tmp." not in file for file in files):
+            return  # what is needed may have been downloaded before: TFDS finds out
+    address = urllib.parse.urlsplit(next(iter(builder.url_infos)))
+    try:
+        site = f"{address.scheme}://{address.netloc}/"
+        urllib.request.urlopen(site, timeout=_CONNECTION_TIMEOUT).close()
+    except urllib.error.HTTPError:
+        return  # the site answers
+    except OSError as error:
+        raise ConnectionError(
+            f"cannot reach {site}, from which {builder.name} is downloaded ({error})"
+        ) from error
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """TFDS reports on half a second's work as on a download of an hour: nobody needs that."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def _how_to_fetch(name: str, data_dir: str | os.PathLike | None, resolved: str) -> str:
+    command = f"python -m homoode_tf.data {name}"
+    if data_dir is not None:
+        command += f" --data_dir {shlex.quote(os.fspath(data_dir))}"
+    message = f"dataset {name!r} is not in data_dir {resolved!r}. Fetch it with\n  {command}"
+    if name == "tiny_imagenet":
+        manual_dir = os.path.join(resolved, "downloads", "manual")
+        message += f"\nafter putting tiny-imagenet-200.zip into {manual_dir!r}"
+    return message
