@@ -113,6 +113,14 @@ def test_a_copy_that_is_not_complete_is_refused(download, manual_dir, tmp_path, 
     assert not list((tmp_path / "tiny_imagenet").iterdir())
 
 
+def test_classes_of_unequal_size_are_refused(download, manual_dir, tmp_path):
+    """As when unpacking was broken off within a class."""
+    copy = shutil.copytree(download, manual_dir / "tiny-imagenet-200")
+    (copy / f"train/{CLASSES[0]}/images/{CLASSES[0]}_1.JPEG").write_bytes(jpeg(0))
+    with pytest.raises(ValueError, match="incomplete: .*holds 1 images, another class 2"):
+        data.prepare("tiny_imagenet", tmp_path)
+
+
 def test_a_list_of_other_than_200_classes_is_refused(download, manual_dir, tmp_path):
     copy = shutil.copytree(download, manual_dir / "tiny-imagenet-200")
     (copy / "wnids.txt").write_text("\n".join(CLASSES[:-1]))
