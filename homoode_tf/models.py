@@ -223,13 +223,16 @@ class ImageClassifier(keras.Model):
         self.head.build(self.implicit.compute_output_shape(condition_shape))
 
     def call(self, images, training=False):
-        normalised = (tf.cast(images, tf.float32) / 255.0 - self.mean) / self.std
-        condition = self.stem(normalised, training=training)
+        condition = self.stem(self.normalise(images), training=training)
         final_state = self.implicit(condition, training=training)
         return self.head(final_state, training=training)
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.head.num_classes)
+
+    def normalise(self, images: tf.Tensor) -> tf.Tensor:
+        """Returns images of 0..255 as float32 with zero mean and unit deviation a channel."""
+        return (tf.cast(images, tf.float32) / 255.0 - self.mean) / self.std
 
     @property
     def initial_point_variables(self) -> list[keras.Variable]:

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints that are whole or not there, and that say so when they are damaged."""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import re
+import shutil
+import uuid
+from collections.abc import Iterable, Mapping
+
+import tensorflow as tf
+from absl import logging
+
+_MANIFEST = "manifest.json"
+_PREFIX = "state"
+_NAME = re.compile(r"step-(\d+)(?:\.(\d+))?")
+# What reading a file that is cut short, missing, or full of something else can raise.
+_DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written, or none can be read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Record:
+    """What a checkpoint knows beside the variables.
+
+    Attributes:
+        step: Number of updates made.
+        complete: Whether all that was due after this step (evaluation, metrics) was done. It is
+            not where the run was interrupted meanwhile; a resumed run then does it first.
+        validation_accuracy: Of these weights, or None if they were not evaluated.
+        clock: What `Clock.read` returned.
+    """
+
+    step: int
+    complete: bool
+    validation_accuracy: float | None
+    clock: Mapping[str, float]
+
+
+class Checkpoints:
+    """The checkpoints of a run: the last few, and the best on validation.
+
+    Each is a folder `step-00001234` with the variables as `tf.train.Checkpoint` writes them and a
+    manifest with the size and the SHA-256 of each file. It is written under another name and
+    renamed when whole; older ones are deleted only then. So a process may be killed at any
+    moment. What was cut short or changed is found out on reading, and that is why nothing is
+    forced to the disk, which can take seconds: after a power cut the last one that reached the
+    disk is used.
+
+    Args:
+        directory: Where they are kept.
+        variables: All variables under their names.
+        keep: How many of the last ones are kept, at least 1.
+        writes: Whether this process writes; of several workers only the chief does.
+    """
+
+    def __init__(
+        self,
+        directory: pathlib.Path,
+        variables: Mapping[str, tf.Variable],
+        keep: int,
+        writes: bool = True,
+    ):
+        self._directory = pathlib.Path(directory)
+        self._checkpoint = tf.train.Checkpoint(**variables)
+        self._keep = keep
+        self._writes = writes
+
+    def save(self, record: Record) -> None:
+        """Writes a checkpoint and deletes those no longer wanted.
+
+        Raises:
+            CheckpointError: If it cannot be written, for instance on a full disk. Those written
+                before are then as they were.
+        """
+        if not self._writes:
+            return
+        new = self._directory / f"new-{uuid.uuid4().hex}"
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._clear_unfinished()
+            new.mkdir()
+            self._checkpoint.write(str(new / _PREFIX))
+            files = {path.name: _describe(path) for path in sorted(new.iterdir())}
+            manifest = {**dataclasses.asdict(record), "files": files}
+            (new / _MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+            new.rename(self._free_name(record.step))
+        except (OSError, tf.errors.OpError) as error:
+            shutil.rmtree(new, ignore_errors=True)
+            raise CheckpointError(
+                f"the checkpoint of step {record.step} cannot be written to {self._directory}: "
+                f"{error}. Earlier checkpoints are untouched."
+            ) from error
+        self._delete_unwanted()
+
+    def restore_latest(self) -> Record | None:
+        """Sets all variables to the last whole checkpoint's.
+
+        Damaged ones are named in a warning and set aside under another name.
+
+        Returns:
+            Its record, or None if there never was a checkpoint.
+
+        Raises:
+            CheckpointError: If there are checkpoints and all are damaged, or one does not fit.
+        """
+        damaged = []
+        for path in reversed(self._paths()):
+            record = self._restore(path)
+            if record is None:
+                damaged.append(path)
+                continue
+            if self._writes:
+                # Out of the way of the count of checkpoints to keep, but not lost.
+                for other in damaged:
+                    other.rename(other.with_name(f"damaged-{uuid.uuid4().hex[:8]}-{other.name}"))
+            return record
+        if damaged:
+            raise CheckpointError(
+                f"all checkpoints in {self._directory} are damaged. Remove that folder to train "
+                "from the start."
+            )
+        return None
+
+    def restore_best(self) -> Record:
+        """Sets all variables to the checkpoint of highest validation accuracy, of equals the last.
+
+        Returns:
+            Its record.
+
+        Raises:
+            CheckpointError: If no whole checkpoint was evaluated, or one does not fit.
+        """
+        for path in self._by_accuracy(self._paths()):
+            record = self._restore(path)
+            if record is not None:
+                return record
+        raise CheckpointError(
+            f"{self._directory} holds no checkpoint that was evaluated on validation; train first, "
+            "at least to the end of the first epoch."
+        )
+
+    def _restore(self, path: pathlib.Path) -> Record | None:
+        """Sets all variables to a checkpoint's and returns its record; None if it is damaged."""
+        try:
+            manifest = _read_manifest(path)
+            for name, description in manifest.pop("files").items():
+                if _describe(path / name) != description:
+                    raise ValueError(f"{name} is not what was written")
+            record = Record(**manifest)
+        except _DAMAGE as error:
+            logging.warning(
+                "Checkpoint %s is damaged (%s); falling back to the one before.",
+                path,
+                " ".join(str(error).split()) or type(error).__name__,
+            )
+            return None
+        try:
+            self._checkpoint.read(str(path / _PREFIX)).assert_consumed()
+        except (AssertionError, ValueError, tf.errors.OpError) as error:
+            reason = " ".join(str(error).split())[:300]
+            raise CheckpointError(
+                f"checkpoint {path} is whole, but does not fit the model that the config "
+                f"describes: {reason}"
+            ) from error
+        return record
+
+    def _paths(self) -> list[pathlib.Path]:
+        """The checkpoints in the order in which they were written."""
+        if not self._directory.is_dir():
+            return []
+        found = [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name)]
+        return sorted(found, key=_order)
+
+    def _by_accuracy(self, paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
+        """Those that were evaluated, the best first, of equals the last first."""
+        evaluated = []
+        for path in paths:
+            try:
+                accuracy = _read_manifest(path)["validation_accuracy"]
+            except _DAMAGE:
+                continue
+            if accuracy is not None:
+                evaluated.append((accuracy, *_order(path), path))
+        return [path for *_, path in sorted(evaluated, reverse=True)]
+
+    def _free_name(self, step: int) -> pathlib.Path:
+        """A name for `step`; with a number, where the same step was saved before."""
+        path = self._directory / f"step-{step:08d}"
+        number = 0
+        while path.exists():
+            number += 1
+            path = self._directory / f"step-{step:08d}.{number}"
+        return path
+
+    def _delete_unwanted(self) -> None:
+        paths = self._paths()
+        # Of one step only the last counts: it was saved again when its evaluation was done.
+        latest = list({_order(path)[0]: path for path in paths}.values())
+        wanted = {*latest[-self._keep :], *self._by_accuracy(latest)[:1]}
+        for path in paths:
+            if path not in wanted:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def _clear_unfinished(self) -> None:
+        """Deletes what a killed process left half written."""
+        for path in self._directory.glob("new-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _order(path: pathlib.Path) -> tuple[int, int]:
+    step, number = _NAME.fullmatch(path.name).groups()
+    return int(step), int(number or 0)
+
+
+def _read_manifest(path: pathlib.Path) -> dict:
+    return json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+
+
+def _describe(path: pathlib.Path) -> dict[str, int | str]:
+    content = path.read_bytes()
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Evaluating a model on a split."""
+
+from collections.abc import Callable
+
+from homoode_tf.training.inputs import Inputs
+from homoode_tf.training.state import TrainState
+from homoode_tf.training.step import make_evaluation_step
+from homoode_tf.training.totals import Totals
+
+
+class Evaluator:
+    """Evaluates the averaged weights where there are any, and the weights otherwise.
+
+    Args:
+        state: Holds the model.
+        inputs: Hands out the images.
+    """
+
+    def __init__(self, state: TrainState, inputs: Inputs):
+        self._state = state
+        self._inputs = inputs
+        self._totals = Totals("evaluation")
+        self._step = make_evaluation_step(state, self._totals)
+
+    def evaluate(self, split: str, between: Callable[[], None] = lambda: None) -> dict[str, float]:
+        """Returns the mean loss and the accuracy over all images of a split.
+
+        Args:
+            split: "validation" or "test".
+            between: Called before each batch; what it raises ends the evaluation.
+
+        Returns:
+            `loss` in nats, `accuracy` in 0..1, and the number of `examples`.
+        """
+        self._totals.reset()
+        batches, num_batches = self._inputs.evaluation(split)
+        with self._state.averaged_weights():
+            for _ in range(num_batches):
+                between()
+                self._step(batches)
+        totals = self._totals.read()
+        return {name: totals[name] for name in ("loss", "accuracy", "examples")}

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a person sees of a run."""
+
+import sys
+import time
+from collections.abc import Mapping
+from typing import TextIO
+
+import tqdm
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class Progress:
+    """A progress bar on a terminal; elsewhere a line now and then.
+
+    Args:
+        total_steps: Steps of the whole run.
+        step: The step that training goes on from.
+        stream: Where to write, the standard output by default.
+        quiet: Whether to write nothing, as all workers but the chief do.
+
+    Example:
+        >>> with Progress(total_steps=100) as progress:  # doctest: +SKIP
+        ...     progress.update(50, {"loss": 0.7, "accuracy": 0.8})
+    """
+
+    def __init__(
+        self,
+        total_steps: int,
+        step: int = 0,
+        stream: TextIO | None = None,
+        quiet: bool = False,
+    ):
+        self._stream = sys.stdout if stream is None else stream
+        self._quiet = quiet
+        self._total_steps = total_steps
+        self._first_step = step
+        self._started = time.monotonic()
+        self._last_line = -_SECONDS_BETWEEN_LINES
+        self._bar = None
+        if not quiet and self._stream.isatty():
+            self._bar = tqdm.tqdm(
+                total=total_steps,
+                initial=step,
+                file=self._stream,
+                unit="step",
+                dynamic_ncols=True,
+                # Rate and time left from all steps so far: single ones differ by their NFE.
+                smoothing=0.0,
+            )
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+    def update(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Shows the metrics of a logged step.
+
+        Args:
+            step: Number of steps made.
+            metrics: At least `loss`, `accuracy`, `nfe_forward`, `nfe_backward`;
+                `validation_accuracy` where it was evaluated.
+        """
+        if self._quiet:
+            return
+        text = (
+            f"loss {metrics['loss']:.4f}, accuracy {metrics['accuracy']:.2%}, "
+            f"NFE {metrics['nfe_forward']:.1f} + {metrics['nfe_backward']:.1f}"
+        )
+        validated = "validation_accuracy" in metrics
+        if validated:
+            text += f", validation accuracy {metrics['validation_accuracy']:.2%}"
+        if self._bar is not None:
+            self._bar.update(step - self._bar.n)
+            self._bar.set_postfix_str(text, refresh=True)
+            if validated:
+                self._bar.write(f"step {step}: {text}", file=self._stream)
+            return
+        now = time.monotonic()
+        if validated or now - self._last_line >= _SECONDS_BETWEEN_LINES:
+            self._last_line = now
+            left = _duration(self._seconds_left(step, now))
+            self.say(f"step {step}/{self._total_steps}: {text}, {left} left")
+
+    def say(self, text: str) -> None:
+        """Writes a line of its own."""
+        if self._quiet:
+            return
+        if self._bar is not None:
+            self._bar.write(text, file=self._stream)
+        else:
+            print(text, file=self._stream, flush=True)
+
+    def _seconds_left(self, step: int, now: float) -> float:
+        made = max(step - self._first_step, 1)
+        return (now - self._started) / made * (self._total_steps - step)
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{seconds:02d}"

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of a run, built from its config."""
+
+import os
+
+import keras
+import ml_collections
+import tensorflow as tf
+
+from homoode_tf import data, export, models
+from homoode_tf.training import strategy as strategies
+from homoode_tf.training.checkpoints import Checkpoints
+from homoode_tf.training.evaluation import Evaluator
+from homoode_tf.training.inputs import Inputs
+from homoode_tf.training.plan import Plan
+from homoode_tf.training.settings import TrainingSettings, read_section
+from homoode_tf.training.state import TrainState
+from homoode_tf.training.workdir import Workdir
+
+
+class Run:
+    """Data, model, state, checkpoints and evaluation of one run. Building it writes nothing.
+
+    Args:
+        config: The whole config.
+        workdir: The run's folder.
+        data_dir: Where the data sets are, or None for TFDS's default.
+        strategy: A name of `homoode_tf.training.strategy.NAMES`, or a strategy.
+
+    Attributes:
+        settings: The checked config.
+        is_chief: Whether this process writes what the run leaves.
+        images: The data set.
+        plan: What is due when.
+        augmentation: What is done to the training images.
+        model: The classifier, built.
+        state: Everything that changes in training.
+        inputs: Batches on their replicas.
+        evaluator: Evaluates the state's model.
+        checkpoints: Of the state.
+
+    Raises:
+        ValueError: If the config is not allowed; the message names the field.
+        DataNotFoundError: If the data set is not there.
+    """
+
+    def __init__(
+        self,
+        config: ml_collections.ConfigDict,
+        workdir: Workdir,
+        data_dir: str | os.PathLike | None = None,
+        strategy: str | tf.distribute.Strategy = "auto",
+    ):
+        self.settings = TrainingSettings.from_config(config)
+        self.augmentation = read_section(data.Augmentation, config.augmentation, "augmentation")
+        if isinstance(strategy, str):
+            strategy = strategies.create(strategy)
+        self.workdir = workdir
+        self.strategy = strategy
+        self.is_chief = strategies.is_chief(strategy)
+        self.dataset = config.dataset
+        self.images = data.load(
+            config.dataset, data_dir=data_dir, validation_fraction=config.validation_fraction
+        )
+        info = self.images.info
+        self.plan = Plan.make(self.settings, info.num_train)
+        self.inputs = Inputs(self.images, self.settings.batch_size, strategy)
+        # The one place for seeds: of Python, NumPy and TensorFlow, and so of every layer. Right
+        # before the model, because preparing the data may draw random numbers, the first time.
+        keras.utils.set_random_seed(self.settings.seed)
+        with strategy.scope():
+            self.model = models.build(
+                config.model, info.image_shape, info.num_classes, info.mean, info.std
+            )
+        self.state = TrainState(self.model, self.settings, self.plan.total_steps, strategy)
+        self.evaluator = Evaluator(self.state, self.inputs)
+        self.checkpoints = Checkpoints(
+            workdir.checkpoints,
+            self.state.variables(),
+            keep=self.settings.keep_checkpoints,
+            writes=self.is_chief,
+        )
+
+    def export(self) -> None:
+        """Writes the model as it is now, with its averaged weights, to `saved_model/`."""
+        info = self.images.info
+        with self.state.averaged_weights():
+            if self.is_chief:
+                self.workdir.replace_saved_model(
+                    lambda path: export.save(self.model, path, info.image_shape, info.class_names)
+                )
+
+    def wait_for_workers(self) -> None:
+        """Returns when every worker has got here, so that all see the chief's files."""
+        ones = self.strategy.run(lambda: tf.constant(1.0))
+        self.strategy.reduce(tf.distribute.ReduceOp.SUM, ones, axis=None)

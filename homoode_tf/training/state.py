@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that changes while a model trains."""
+
+import contextlib
+from collections.abc import Iterator
+
+import keras
+import tensorflow as tf
+
+from homoode_tf.training import optimizers
+from homoode_tf.training.averaging import WeightAverage
+from homoode_tf.training.settings import TrainingSettings
+from homoode_tf.training.totals import Totals
+
+# Far apart, so that no replica's dropout seed is another run's.
+_SEED_STRIDE = 1_000_003
+
+
+class NonFiniteError(RuntimeError):
+    """The loss became infinite or NaN."""
+
+
+class TrainState:
+    """Model, optimisers, average, counters: what a checkpoint holds and a step changes.
+
+    Must be made outside of `strategy.scope()`, with a model made inside of it.
+
+    Args:
+        model: A classifier as `homoode_tf.models.build` makes it.
+        settings: The checked config.
+        total_steps: Steps of the whole run.
+        strategy: The run's distribution strategy.
+
+    Attributes:
+        step: int64 scalar variable, the number of updates made.
+        first_bad_step: int64 scalar variable, the first step with a non-finite loss, or 0.
+        period: Totals since the last line of metrics.
+        epoch: Totals since the epoch began.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        settings: TrainingSettings,
+        total_steps: int,
+        strategy: tf.distribute.Strategy,
+    ):
+        self.model = model
+        self.strategy = strategy
+        # Plain variables, made outside the strategy's scope: steps add to them what has already
+        # been summed over replicas.
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self.first_bad_step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.period = Totals("period")
+        self.epoch = Totals("epoch")
+        self.average = None
+        averaging = settings.weight_averaging
+        with strategy.scope():
+            self.task_optimizer = optimizers.task_optimizer(
+                settings.optimizer, total_steps, model.task_variables
+            )
+            self.initial_point_optimizer = optimizers.initial_point_optimizer(
+                settings.initial_point,
+                settings.optimizer,
+                total_steps,
+                model.initial_point_variables,
+            )
+            if averaging.momentum > 0:
+                self.average = WeightAverage(
+                    [variable for variable in model.variables if _is_floating(variable)],
+                    averaging.momentum,
+                    round(averaging.start_fraction * total_steps),
+                )
+
+    def variables(self) -> dict[str, tf.Variable]:
+        """Returns every variable under a name that is the same in each process.
+
+        An explicit mapping, because `tf.train.Checkpoint` does not find all by itself: in Keras
+        3.15 it misses layers held in lists and the states of seed generators, silently. The
+        names are numbered since Keras counts up names of layers within a process.
+        """
+        groups = {
+            "model": [variable.value for variable in self.model.variables],
+            "task_optimizer": [variable.value for variable in self.task_optimizer.variables],
+            "counter": [self.step, self.period.variable, self.epoch.variable],
+        }
+        if self.initial_point_optimizer is not None:
+            groups["initial_point_optimizer"] = [
+                variable.value for variable in self.initial_point_optimizer.variables
+            ]
+        if self.average is not None:
+            groups["average"] = self.average.averages
+        return {
+            f"{group}_{number:04d}": variable
+            for group, variables in groups.items()
+            for number, variable in enumerate(variables)
+        }
+
+    def check_finite(self) -> None:
+        """Raises `NonFiniteError` if a step since the last check had a non-finite loss."""
+        if bad := int(self.first_bad_step.numpy()):
+            raise NonFiniteError(
+                f"the loss became non-finite at step {bad}; the checkpoints before it are kept. "
+                "A smaller config.optimizer.learning_rate, a warm-up or "
+                "config.optimizer.clip_norm may help."
+            )
+
+    def separate_random_states(self) -> None:
+        """Gives each replica's seed generators a seed of their own.
+
+        They are made equal, and a checkpoint holds the first replica's only: without this all
+        replicas would drop the same channels. Call it once after building or restoring.
+        """
+        if self.strategy.num_replicas_in_sync == 1:
+            return
+        seeds = [v.value for v in self.model.variables if v.name == "seed_generator_state"]
+
+        @tf.function(autograph=False)
+        def separate():
+            def on_replica():
+                replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+                for seed in seeds:
+                    offset = tf.cast(tf.stack([replica * _SEED_STRIDE, 0]), seed.dtype)
+                    seed.assign(seed + offset)
+
+            self.strategy.run(on_replica)
+
+        separate()
+
+    def synchronise(self) -> None:
+        """Sets what differs between replicas, batch norm's running moments, to their mean.
+
+        Being linear, it leaves the mean of what follows as it is: it may be called at any time.
+        """
+        if self.strategy.num_replicas_in_sync > 1:
+            self._synchronise()
+
+    @contextlib.contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Within this context the model has its averaged weights, where these are kept."""
+        self.synchronise()
+        if self.average is None:
+            yield
+            return
+        self._exchange()
+        try:
+            yield
+        finally:
+            self._exchange()
+
+    @tf.function(autograph=False)
+    def _synchronise(self):
+        local = [v.value for v in self.model.non_trainable_variables if _is_floating(v)]
+        if self.average is not None:
+            local = local + self.average.averages
+
+        def on_replica():
+            replica = tf.distribute.get_replica_context()
+            means = replica.all_reduce(
+                tf.distribute.ReduceOp.MEAN, [tf.convert_to_tensor(v) for v in local]
+            )
+            for variable, mean in zip(local, means, strict=True):
+                variable.assign(mean)
+
+        if local:
+            self.strategy.run(on_replica)
+
+    @tf.function(autograph=False)
+    def _exchange(self):
+        self.strategy.run(self.average.exchange)
+
+
+def _is_floating(variable: keras.Variable) -> bool:
+    return variable.value.dtype.is_floating

@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training on the fakes instead of the real data, models and export."""
+
+import pytest
+
+from homoode_tf.training import strategy
+from tests.training import fakes
+
+
+@pytest.fixture
+def use_fakes(monkeypatch):
+    fakes.install(monkeypatch.setattr)
+
+
+@pytest.fixture
+def two_replicas():
+    mirrored = strategy.create("mirrored")
+    assert mirrored.num_replicas_in_sync == 2, "tests/conftest.py makes two logical devices"
+    return mirrored
+
+
+@pytest.fixture
+def one_replica():
+    return strategy.create("one_device")

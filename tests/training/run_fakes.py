@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains the fakes in a process of its own: run_fakes.py WORKDIR [seconds between steps]."""
+
+import sys
+import time
+
+import tensorflow as tf
+
+from homoode_tf.training import command_line, train
+from homoode_tf.training import loop as loop_module
+from tests.training import fakes
+
+
+def main() -> None:
+    fakes.install(setattr)
+    pause = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
+    make_a_step = loop_module._Course._make_a_step
+
+    def slowly(course):
+        time.sleep(pause)
+        make_a_step(course)
+        print(f"made step {course._step}", flush=True)
+
+    loop_module._Course._make_a_step = slowly
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()]
+    )
+    train(fakes.config(), sys.argv[1])
+
+
+command_line._call(main)

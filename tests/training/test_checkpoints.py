@@ -1,0 +1,192 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import logging
+import os
+import pathlib
+import shutil
+
+import pytest
+import tensorflow as tf
+
+from homoode_tf.training.checkpoints import CheckpointError, Checkpoints, Record
+
+
+class Saver:
+    """Checkpoints of one variable, whose value is the step."""
+
+    def __init__(self, directory, keep=2):
+        self.variable = tf.Variable([0.0, 0.0])
+        self.directory = directory / "checkpoints"
+        self.checkpoints = Checkpoints(self.directory, {"a_0": self.variable}, keep)
+
+    def save(self, step, accuracy=None, complete=True):
+        self.variable.assign([step, step])
+        self.checkpoints.save(Record(step, complete, accuracy, {"seconds": 1.5}))
+
+    def folder(self, step):
+        return self.directory / f"step-{step:08d}"
+
+    @property
+    def names(self):
+        return sorted(path.name for path in self.directory.iterdir())
+
+    @property
+    def value(self):
+        return float(self.variable[0])
+
+
+@pytest.fixture
+def saver(tmp_path):
+    return Saver(tmp_path)
+
+
+@pytest.fixture
+def warnings(caplog):
+    # absl's logger does not propagate, so listen to it directly.
+    logger = logging.getLogger("absl")
+    logger.addHandler(caplog.handler)
+    yield caplog
+    logger.removeHandler(caplog.handler)
+
+
+def test_nothing_saved_is_nothing_restored(saver):
+    assert saver.checkpoints.restore_latest() is None
+
+
+def test_a_round_trip(saver):
+    saver.save(7, accuracy=0.25, complete=False)
+    saver.variable.assign([0.0, 0.0])
+    assert saver.checkpoints.restore_latest() == Record(7, False, 0.25, {"seconds": 1.5})
+    assert saver.value == 7
+
+
+def test_the_last_few_and_the_best_are_kept(saver):
+    for step, accuracy in ((1, 0.5), (2, 0.9), (3, 0.7), (4, None), (5, 0.8)):
+        saver.save(step, accuracy)
+    assert saver.names == ["step-00000002", "step-00000004", "step-00000005"]
+    assert saver.checkpoints.restore_best().step == 2
+    assert saver.value == 2
+
+
+def test_of_equally_good_ones_the_last_is_the_best(saver):
+    for step in (1, 2, 3):
+        saver.save(step, accuracy=0.5)
+    assert saver.checkpoints.restore_best().step == 3
+
+
+def test_a_step_saved_again_replaces_itself(saver):
+    saver.save(1)
+    saver.save(2, complete=False)
+    saver.save(2, accuracy=0.5)
+    assert saver.names == ["step-00000001", "step-00000002.1"]
+    assert saver.checkpoints.restore_latest().complete
+
+
+def cut(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1
+    path.write_bytes(bytes(content))
+
+
+DAMAGES = {
+    "data cut short": lambda folder: cut(folder / "state.data-00000-of-00001"),
+    "data changed": lambda folder: flip(folder / "state.data-00000-of-00001"),
+    "data missing": lambda folder: (folder / "state.data-00000-of-00001").unlink(),
+    "index missing": lambda folder: (folder / "state.index").unlink(),
+    "index empty": lambda folder: (folder / "state.index").write_bytes(b""),
+    "manifest missing": lambda folder: (folder / "manifest.json").unlink(),
+    "manifest cut short": lambda folder: cut(folder / "manifest.json"),
+    "manifest garbage": lambda folder: (folder / "manifest.json").write_bytes(os.urandom(99)),
+    "manifest no object": lambda folder: (folder / "manifest.json").write_text("[]"),
+    "manifest of something else": lambda folder: (folder / "manifest.json").write_text("{}"),
+    "empty folder": lambda folder: (shutil.rmtree(folder), folder.mkdir()),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(saver, warnings, damage):
+    saver.save(1)
+    saver.save(2)
+    DAMAGES[damage](saver.folder(2))
+    assert saver.checkpoints.restore_latest().step == 1
+    assert saver.value == 1
+    assert "step-00000002 is damaged" in warnings.text
+    # It is out of the way, but not lost.
+    saver.save(3)
+    assert [name.split("-")[0] for name in saver.names] == ["damaged", "step", "step"]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_best_checkpoint_falls_back_to_the_next_best(saver, damage):
+    saver.save(1, accuracy=0.5)
+    saver.save(2, accuracy=0.7)
+    DAMAGES[damage](saver.folder(2))
+    assert saver.checkpoints.restore_best().step == 1
+
+
+def test_all_damaged_is_an_error_and_touches_nothing(saver):
+    saver.save(1)
+    saver.save(2)
+    for step in (1, 2):
+        cut(saver.folder(step) / "state.index")
+    with pytest.raises(CheckpointError, match="all checkpoints in .* are damaged"):
+        saver.checkpoints.restore_latest()
+    assert saver.names == ["step-00000001", "step-00000002"]
+
+
+def test_what_a_killed_process_left_is_no_checkpoint_and_goes_away(saver):
+    saver.save(1)
+    leftover = saver.directory / "new-0123"
+    leftover.mkdir()
+    (leftover / "state.index").touch()
+    assert saver.checkpoints.restore_latest().step == 1
+    saver.save(2)
+    assert saver.names == ["step-00000001", "step-00000002"]
+
+
+@pytest.mark.parametrize("moment", ["write", "rename"])
+def test_a_failed_write_leaves_the_earlier_ones_and_says_so(saver, monkeypatch, moment):
+    saver.save(1)
+
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    if moment == "write":
+        monkeypatch.setattr(saver.checkpoints._checkpoint, "write", fail)
+    else:
+        monkeypatch.setattr(pathlib.Path, "rename", fail)
+    with pytest.raises(CheckpointError, match="step 2 cannot be written.*No space left"):
+        saver.save(2)
+    assert saver.names == ["step-00000001"]
+
+
+def test_another_model_is_not_taken_for_damage(saver, tmp_path):
+    saver.save(1)
+    other = Checkpoints(saver.directory, {"a_0": tf.Variable([0.0]), "b_0": tf.Variable(1.0)}, 2)
+    with pytest.raises(CheckpointError, match="does not fit the model"):
+        other.restore_latest()
+
+
+def test_best_wants_an_evaluated_one(saver):
+    saver.save(1)
+    with pytest.raises(CheckpointError, match="holds no checkpoint that was evaluated"):
+        saver.checkpoints.restore_best()
+
+
+def test_only_the_chief_writes(tmp_path):
+    Checkpoints(tmp_path / "c", {"a": tf.Variable(1.0)}, 1, writes=False).save(
+        Record(1, True, None, {})
+    )
+    assert not (tmp_path / "c").exists()
+
+
+def test_the_manifest_describes_every_file(saver):
+    saver.save(1)
+    manifest = json.loads((saver.folder(1) / "manifest.json").read_text())
+    files = {path.name for path in saver.folder(1).iterdir()} - {"manifest.json"}
+    assert set(manifest["files"]) == files

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from homoode_tf.training import evaluate, export, loop, run, train
+from homoode_tf.training.checkpoints import CheckpointError
+from homoode_tf.training.interruption import Interrupted
+from homoode_tf.training.state import NonFiniteError
+from homoode_tf.training.workdir import WorkdirError
+from tests.training import fakes
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FIELDS = [
+    "dataset",
+    "model",
+    "parameters",
+    "initial_point_parameters",
+    "steps",
+    "examples_per_second",
+    "seconds",
+    "validation_accuracy",
+    "test_accuracy",
+    "test_loss",
+    "test_examples",
+    "nfe_forward",
+    "nfe_backward",
+    "peak_memory_mb",
+]
+MEASURED = ("examples_per_second", "seconds", "peak_memory_mb")
+
+pytestmark = pytest.mark.usefixtures("use_fakes")
+
+
+def interrupt_at(monkeypatch, call):
+    """Asks for a stop at the `call`-th time that the run looks for one."""
+    calls = {"made": 0}
+
+    def check(_):
+        calls["made"] += 1
+        if calls["made"] == call:
+            raise Interrupted(signal.SIGTERM)
+
+    monkeypatch.setattr(loop.Interruption, "check", check)
+
+
+def final_weights(workdir, step=20):
+    (folder,) = sorted((workdir / "checkpoints").glob(f"step-{step:08d}*"))[-1:]
+    reader = tf.train.load_checkpoint(str(folder / "state"))
+    shapes = reader.get_variable_to_shape_map()
+    return {name: reader.get_tensor(name) for name in shapes if not name.startswith("_")}
+
+
+def lines(workdir):
+    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+def without_measurements(values):
+    return {name: value for name, value in values.items() if name not in MEASURED}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("uninterrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        fakes.install(patch.setattr)
+        result = train(fakes.config(), workdir, strategy="one_device")
+    return workdir, result
+
+
+def assert_same_run(workdir, result, reference):
+    reference_workdir, reference_result = reference
+    assert without_measurements(result) == without_measurements(reference_result)
+    mine, theirs = final_weights(workdir), final_weights(reference_workdir)
+    assert mine.keys() == theirs.keys()
+    for name, value in mine.items():
+        np.testing.assert_array_equal(value, theirs[name], err_msg=name)
+    mine, theirs = lines(workdir), lines(reference_workdir)
+    assert [without_measurements(line) for line in mine] == list(map(without_measurements, theirs))
+
+
+def test_the_result_and_what_a_run_leaves(uninterrupted):
+    workdir, result = uninterrupted
+    assert list(result) == FIELDS
+    assert json.loads((workdir / "result.json").read_text()) == result
+    assert (result["dataset"], result["steps"], result["test_examples"]) == ("fake", 20, 21)
+    assert (result["parameters"], result["initial_point_parameters"]) == (251, 8)
+    assert (result["nfe_forward"], result["nfe_backward"]) == (14.0, 20.0)
+    assert result["test_accuracy"] > 0.5
+    assert all(result[name] > 0 for name in MEASURED)
+    assert json.loads((workdir / "config.json").read_text()) == fakes.config().to_dict()
+    assert (workdir / "saved_model").is_dir()
+    assert list((workdir / "events").iterdir())
+
+
+def test_metrics_have_one_line_a_logged_step(uninterrupted):
+    written = lines(uninterrupted[0])
+    assert [line["step"] for line in written] == [2, 4, 5, 6, 8, 10, 12, 14, 15, 16, 18, 20]
+    assert [line["step"] for line in written if "validation_accuracy" in line] == [5, 10, 15, 20]
+    assert all(np.isfinite(list(line.values())).all() for line in written)
+
+
+def test_the_best_checkpoint_is_the_tested_one(uninterrupted):
+    workdir, result = uninterrupted
+    best = max(line.get("validation_accuracy", 0) for line in lines(workdir))
+    assert result["validation_accuracy"] == best
+
+
+def test_a_complete_run_says_so_and_does_nothing(uninterrupted, capsys, monkeypatch):
+    workdir, result = uninterrupted
+    monkeypatch.setattr(loop, "Run", None)
+    assert train(fakes.config(), workdir) == result
+    assert "is complete: fake, 20 steps" in capsys.readouterr().out
+
+
+# Looks for a stop: once before each of 20 steps, and twice in each validation (after steps 5,
+# 10, 15, 20), and three times in the test: 20 + 4 * 2 + 3.
+@pytest.mark.parametrize(
+    "call",
+    [2, 7, 29, *(pytest.param(call, marks=pytest.mark.slow) for call in (1, 4, 6, 8, 28, 31))],
+)
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, monkeypatch, uninterrupted, call):
+    interrupt_at(monkeypatch, call)
+    with pytest.raises(Interrupted) as caught:
+        train(fakes.config(), tmp_path, strategy="one_device")
+    assert caught.value.exit_status == 143
+    assert not (tmp_path / "result.json").exists()
+    interrupt_at(monkeypatch, None)
+    result = train(fakes.config(), tmp_path, strategy="one_device")
+    assert_same_run(tmp_path, result, uninterrupted)
+
+
+@pytest.mark.slow
+def test_a_run_interrupted_at_every_step_equals_an_uninterrupted_one(
+    tmp_path, monkeypatch, uninterrupted
+):
+    interrupt_at(monkeypatch, 3)
+    for _ in range(30):
+        try:
+            result = train(fakes.config(), tmp_path, strategy="one_device")
+            break
+        except Interrupted:
+            interrupt_at(monkeypatch, 4)
+    assert_same_run(tmp_path, result, uninterrupted)
+
+
+@pytest.mark.slow
+def test_a_run_with_averaged_weights_resumes(tmp_path, monkeypatch):
+    config = fakes.config(
+        weight_averaging__momentum=0.8, weight_averaging__start_fraction=0.3, label_smoothing=0.1
+    )
+    reference = tmp_path / "a", train(config, tmp_path / "a", strategy="one_device")
+    interrupt_at(monkeypatch, 14)
+    with pytest.raises(Interrupted):
+        train(config, tmp_path / "b", strategy="one_device")
+    interrupt_at(monkeypatch, None)
+    assert_same_run(tmp_path / "b", train(config, tmp_path / "b", strategy="one_device"), reference)
+
+
+def test_a_damaged_checkpoint_costs_some_steps_and_nothing_else(
+    tmp_path, monkeypatch, uninterrupted
+):
+    interrupt_at(monkeypatch, 12)
+    with pytest.raises(Interrupted):
+        train(fakes.config(), tmp_path, strategy="one_device")
+    newest = sorted((tmp_path / "checkpoints").iterdir())[-1]
+    (newest / "state.index").write_bytes(b"garbage")
+    interrupt_at(monkeypatch, None)
+    result = train(fakes.config(), tmp_path, strategy="one_device")
+    assert_same_run(tmp_path, result, uninterrupted)
+
+
+@pytest.mark.slow
+def test_two_replicas_resume(tmp_path, monkeypatch):
+    reference = tmp_path / "a", train(fakes.config(), tmp_path / "a", strategy="mirrored")
+    interrupt_at(monkeypatch, 9)
+    with pytest.raises(Interrupted):
+        train(fakes.config(), tmp_path / "b", strategy="mirrored")
+    interrupt_at(monkeypatch, None)
+    result = train(fakes.config(), tmp_path / "b", strategy="mirrored")
+    # Batch norm's moments are averaged at one moment more, and so rounded once more.
+    assert result["test_loss"] == pytest.approx(reference[1]["test_loss"], rel=1e-6)
+    assert result["test_accuracy"] == reference[1]["test_accuracy"]
+
+
+def test_random_numbers_drawn_while_loading_data_change_nothing(
+    tmp_path, monkeypatch, uninterrupted
+):
+    def load(*_, **__):
+        random.random()
+        np.random.random()
+        return fakes.FakeImages()
+
+    monkeypatch.setattr(run.data, "load", load)
+    result = train(fakes.config(), tmp_path, strategy="one_device")
+    assert_same_run(tmp_path, result, uninterrupted)
+
+
+def test_another_config_is_refused(uninterrupted):
+    with pytest.raises(WorkdirError, match="seed is 1 there and 2 here"):
+        train(fakes.config(seed=2), uninterrupted[0])
+
+
+def test_a_bad_config_leaves_the_workdir_free(tmp_path):
+    with pytest.raises(ValueError, match="config.batch_size"):
+        train(fakes.config(batch_size=1000), tmp_path)
+    train(fakes.config(epochs=1), tmp_path)
+
+
+def test_a_diverging_run_stops_and_keeps_the_good_checkpoints(tmp_path, monkeypatch):
+    def poison(course):
+        make_a_step(course)
+        if course._step == 9:
+            kernel = course._run.model.logits.kernel
+            kernel.assign(kernel * np.nan)
+
+    make_a_step = loop._Course._make_a_step
+    monkeypatch.setattr(loop._Course, "_make_a_step", poison)
+    with pytest.raises(NonFiniteError, match="non-finite at step 10"):
+        train(fakes.config(), tmp_path)
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir())[-1] == "step-00000009"
+
+
+def test_a_failing_step_is_named(tmp_path, monkeypatch):
+    def fail(*_):
+        raise tf.errors.InvalidArgumentError(None, None, "the state is not finite at time 0.5")
+
+    monkeypatch.setattr(loop, "make_train_step", lambda *_: fail)
+    with pytest.raises(loop.StepError, match="step 1 failed: the state is not finite at time 0.5"):
+        train(fakes.config(), tmp_path)
+
+
+def test_evaluating_a_run_gives_its_result_again(uninterrupted, capsys):
+    workdir, result = uninterrupted
+    before = sorted(path.name for path in workdir.rglob("*"))
+    again = evaluate(fakes.config(), workdir)
+    for name in ("validation_accuracy", "test_accuracy", "test_loss", "test_examples"):
+        assert again[name] == pytest.approx(result[name], rel=1e-6)
+    assert f"test accuracy {result['test_accuracy']:.2%} (21 images)" in capsys.readouterr().out
+    assert sorted(path.name for path in workdir.rglob("*")) == before
+
+
+def test_exporting_a_run_again(uninterrupted):
+    workdir, _ = uninterrupted
+    (weights,) = (workdir / "saved_model").iterdir()
+    weights.unlink()
+    assert export(fakes.config(), workdir) == workdir / "saved_model"
+    assert weights.exists()
+
+
+@pytest.mark.parametrize("mode", [evaluate, export])
+def test_other_modes_say_what_is_missing(tmp_path, monkeypatch, mode):
+    with pytest.raises(WorkdirError, match="holds no run"):
+        mode(fakes.config(), tmp_path)
+    interrupt_at(monkeypatch, 3)
+    with pytest.raises(Interrupted):
+        train(fakes.config(), tmp_path)
+    with pytest.raises(CheckpointError, match="no checkpoint that was evaluated"):
+        mode(fakes.config(), tmp_path)
+
+
+def start(workdir, pause):
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.training.run_fakes", workdir, str(pause)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def wait_for(process, text):
+    for line in process.stdout:
+        if text in line:
+            return
+    raise AssertionError(f"no {text!r} in the output; the errors: {process.stderr.read()}")
+
+
+@pytest.mark.slow
+def test_kill_9_loses_nothing(tmp_path, uninterrupted):
+    for step in (4, 11):
+        process = start(tmp_path, pause=0.05)
+        wait_for(process, f"made step {step}")
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        assert not (tmp_path / "result.json").exists()
+    process = start(tmp_path, pause=0)
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert "Resuming" in output
+    assert_same_run(tmp_path, json.loads((tmp_path / "result.json").read_text()), uninterrupted)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_save_a_checkpoint_and_leave(tmp_path, number, status):
+    process = start(tmp_path, pause=0.2)
+    wait_for(process, "made step 4")
+    process.send_signal(number)
+    _, errors = process.communicate()
+    assert process.returncode == status
+    last = errors.strip().splitlines()[-1]
+    assert f"stopped by {number.name}; step " in last and "is saved" in last
+    step = int(last.split("step ")[1].split()[0])
+    assert (tmp_path / "checkpoints" / f"step-{step:08d}" / "manifest.json").exists()
+    assert step >= 4

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+
+from homoode_tf.training.settings import TrainingSettings
+from tests.training import fakes
+
+
+def test_reads_every_section():
+    settings = TrainingSettings.from_config(fakes.config(batch_size=4, optimizer__name="sgd"))
+    assert (settings.batch_size, settings.optimizer.name) == (4, "sgd")
+    assert settings.initial_point.period == 3
+    assert settings.weight_averaging.momentum == 0.0
+
+
+def test_fields_with_a_default_may_be_absent():
+    settings = TrainingSettings.from_config({"batch_size": 4, "epochs": 1})
+    assert settings.optimizer.learning_rate == 1e-3
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "allowed"),
+    [
+        ("batch_size", 0, "at least 1"),
+        ("batch_size", 2.5, "an integer"),
+        ("batch_size", "many", "an integer"),
+        ("batch_size", True, "an integer"),
+        ("epochs", 0, "above 0"),
+        ("epochs", float("nan"), "above 0"),
+        ("seed", -1, "at least 0"),
+        ("label_smoothing", 1.0, "below 1"),
+        ("log_every_steps", 0, "at least 1"),
+        ("checkpoint_every_steps", 0, "at least 1"),
+        ("evaluate_every_epochs", 0, "at least 1"),
+        ("keep_checkpoints", 0, "at least 1"),
+        ("optimizer.name", "adamm", "adam, adamw, muon, sgd"),
+        ("optimizer.learning_rate", 0.0, "above 0"),
+        ("optimizer.learning_rate", float("inf"), "above 0"),
+        ("optimizer.final_learning_rate", -1.0, "at least 0"),
+        ("optimizer.warmup_fraction", 1.0, "below 1"),
+        ("optimizer.weight_decay", -0.1, "at least 0"),
+        ("optimizer.clip_norm", -1.0, "at least 0"),
+        ("initial_point.period", 0, "at least 1"),
+        ("initial_point.learning_rate", -1.0, "at least 0"),
+        ("weight_averaging.momentum", 1.0, "below 1"),
+        ("weight_averaging.start_fraction", 1.0, "below 1"),
+    ],
+)
+def test_errors_name_the_field_the_value_and_what_is_allowed(field, value, allowed):
+    config = fakes.config().to_dict()
+    *groups, name = field.split(".")
+    group = config
+    for part in groups:
+        group = group[part]
+    group[name] = value
+    with pytest.raises(ValueError) as caught:
+        TrainingSettings.from_config(config)
+    message = str(caught.value)
+    assert f"config.{field}" in message
+    assert repr(value) in message
+    assert allowed in message
+
+
+@pytest.mark.parametrize("group", ["", "optimizer", "initial_point", "weight_averaging"])
+def test_an_unknown_field_is_refused_and_the_known_ones_are_named(group):
+    config = fakes.config().to_dict()
+    (config[group] if group else config)["learnin_rate"] = 1
+    known = {"": "dataset", "weight_averaging": "start_fraction"}.get(group, "learning_rate")
+    with pytest.raises(ValueError, match=f"no field 'learnin_rate'.*{known}"):
+        TrainingSettings.from_config(config)
+
+
+def test_a_missing_field_is_named():
+    with pytest.raises(ValueError, match="config.epochs is missing"):
+        TrainingSettings.from_config({"batch_size": 4})
+
+
+def test_a_value_in_the_place_of_a_group_is_refused():
+    with pytest.raises(ValueError, match="config.optimizer must be a group"):
+        TrainingSettings.from_config({"batch_size": 4, "epochs": 1, "optimizer": 3})

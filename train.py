@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains, evaluates or exports a HomoODE image classifier.
+
+    python train.py                                      # digits, no network needed
+    python train.py --config=configs/cifar10.py --config.batch_size=128 --workdir=runs/try
+    python train.py --mode=evaluate                      # the best checkpoint of runs/digits
+    python train.py --mode=export                        # write its SavedModel again
+
+The same command again resumes a run that was stopped, and does nothing to a complete one.
+"""
+
+import os
+import pathlib
+
+# TensorFlow's notices about the machine would hide the progress bar; errors are still shown.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from absl import flags
+from ml_collections import config_flags
+
+from homoode_tf import training
+from homoode_tf.training import command_line, strategy
+
+_HERE = pathlib.Path(__file__).resolve().parent
+_MODES = {"train": training.train, "evaluate": training.evaluate, "export": training.export}
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "The recipe; --config.FIELD=VALUE changes one of its fields. Default: configs/digits.py.",
+    lock_config=True,
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of the run: checkpoints, metrics, result. Default: runs/DATASET."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of the TFDS data sets. Default: TFDS's own."
+)
+_MODE = flags.DEFINE_enum("mode", "train", list(_MODES), "What to do.")
+_STRATEGY = flags.DEFINE_enum("strategy", "auto", strategy.NAMES, "Which devices to use.")
+
+
+def main() -> None:
+    """Does what the flags say."""
+    config = _CONFIG.value
+    workdir = _WORKDIR.value or pathlib.Path("runs") / config.dataset
+    _MODES[_MODE.value](config, workdir, _DATA_DIR.value, _STRATEGY.value)
+
+
+if __name__ == "__main__":
+    command_line.run(main, default_config=_HERE / "configs" / "digits.py")
