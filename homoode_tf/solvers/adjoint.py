@@ -15,9 +15,9 @@ def adjoint_gradient(problem, solution, arguments, cotangents, variables):
     and left out of the error norm. The cotangents are scaled to size one: the adjoint equation is
     linear, and the absolute tolerance shall not depend on the scale of the loss.
 
-    Reference: Chen et al. (2018), arXiv:1806.07366; Kidger, Chen and Lyons (2021), arXiv:2009.09457.
+    Reference: Chen et al. (2018), arXiv:1806.07366; Kidger et al. (2021), arXiv:2009.09457.
     """
-    initial_time, state, solution_times, constants = arguments
+    initial_time, state, _, constants = arguments
     sources = Sources(constants, variables)
     num_state = len(state)
     samples = problem.method.norm == "sample"

@@ -17,9 +17,9 @@ class ButcherTableau:
         k_i = F(t + c_i h, y + h sum_j a_ij k_j)
 
     and ends in y + h sum_i b_i k_i. With embedded weights the error of the step is estimated by
-    h sum_i e_i k_i; where a method has two such rows (order eight), they are combined as Hairer does.
-    Inside the step the solution is y + h sum_i w_i(theta) k_i, theta = (time - t) / h, with
-    polynomials w_i that vanish at 0; the last of them belongs to the derivative at the end of the step.
+    h sum_i e_i k_i; two such rows (order eight) are combined as Hairer does. Inside the step the
+    solution is y + h sum_i w_i(theta) k_i, theta = (time - t) / h, with polynomials w_i that vanish
+    at 0; the last of them belongs to the derivative at the end of the step.
 
     Args:
       name: Name of the method in messages and in `solvers.get`.
@@ -127,7 +127,7 @@ class ButcherTableau:
         name: str,
         expected: Callable[[int], float],
     ) -> None:
-        """Quadrature conditions sum_i b_i c_i^(q-1) = 1/q, and 0 for a difference of two methods."""
+        """The quadrature conditions: sum_i b_i c_i^(q-1) = 1/q, or 0 for an error estimate."""
         for power in range(1, order + 1):
             total = math.fsum(w * c ** (power - 1) for w, c in zip(weights, self.c, strict=True))
             if abs(total - expected(power)) > _TOLERANCE * sum(map(abs, weights)):

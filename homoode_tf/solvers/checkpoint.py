@@ -3,8 +3,8 @@
 
 import tensorflow as tf
 
-from homoode_tf.solvers.integrate import Solution
 from homoode_tf.solvers.problem import Problem, Sources, assemble, dot, rows, vector_jacobian
+from homoode_tf.solvers.solution import Solution
 from homoode_tf.solvers.step_control import expand
 from homoode_tf.solvers.stepping import Tensors, dense_weights, take_step
 
@@ -169,7 +169,7 @@ class _Checkpoint:
             carry = dict(carry)
             carry["state"] = _add(carry["state"], cotangent)
             carry["stages"] = [
-                old if w is None else [o + expand(w, c) * c for o, c in zip(old, cotangent)]
+                old if w is None else _add(old, [expand(w, c) * c for c in cotangent])
                 for w, old in zip(weights, carry["stages"], strict=True)
             ]
             if self.timed:

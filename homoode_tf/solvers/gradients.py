@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from homoode_tf.solvers.adjoint import adjoint_gradient
 from homoode_tf.solvers.checkpoint import checkpoint_gradient
-from homoode_tf.solvers.integrate import Solution
 from homoode_tf.solvers.problem import Problem
+from homoode_tf.solvers.solution import Solution
 from homoode_tf.solvers.stepping import Tensors
 
 BACKWARD_PASSES = {"adjoint": adjoint_gradient, "checkpoint": checkpoint_gradient}

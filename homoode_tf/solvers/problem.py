@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from homoode_tf.solvers.integrate import Method, Solution, integrate
+from homoode_tf.solvers.integrate import integrate
+from homoode_tf.solvers.solution import Method, Solution
 from homoode_tf.solvers.status import Diagnostics
 from homoode_tf.solvers.stepping import Tensors
 
@@ -68,6 +69,7 @@ class Sources:
 
 
 def vector_jacobian(tape, targets, sources, cotangents) -> Tensors:
+    """Vector-Jacobian products by each source, zeros where nothing depends on it."""
     gradients = tape.gradient(
         targets,
         sources,
@@ -78,14 +80,17 @@ def vector_jacobian(tape, targets, sources, cotangents) -> Tensors:
 
 
 def dot(xs: Tensors, ys: Tensors) -> tf.Tensor:
+    """Inner product over all components."""
     return tf.add_n([tf.reduce_sum(x * y) for x, y in zip(xs, ys, strict=True)])
 
 
 def rows(tensors: Tensors, index: tf.Tensor) -> Tensors:
+    """Entry `index` of every component."""
     return [tf.gather(x, index) for x in tensors]
 
 
 def assemble(by_time, by_times, by_state, gradients, sources, variables):
+    """Gradients in the form that `tf.custom_gradient` wants."""
     by_constants, by_variables = sources.split(gradients)
     result = (by_time, by_times, *by_state, *by_constants)
     return (result, by_variables) if variables else result

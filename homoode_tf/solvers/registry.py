@@ -3,36 +3,22 @@
 
 from typing import Any
 
-from homoode_tf.solvers import tableaus
 from homoode_tf.solvers.runge_kutta import RungeKutta
-
-_TABLEAUS = {
-    tableau.name: tableau
-    for tableau in (
-        tableaus.EULER,
-        tableaus.MIDPOINT,
-        tableaus.HEUN,
-        tableaus.RK4,
-        tableaus.HEUN_EULER,
-        tableaus.BOGACKI_SHAMPINE,
-        tableaus.DORMAND_PRINCE,
-        tableaus.TSITOURAS,
-        tableaus.DORMAND_PRINCE_8,
-    )
-}
+from homoode_tf.solvers.tableaus import BY_NAME
 
 
 def names() -> tuple[str, ...]:
-    """Names of the solvers, fixed-step ones first, each group by increasing order."""
-    return tuple(_TABLEAUS)
+    """Names of the solvers: those of fixed steps, then the adaptive ones, each by their order."""
+    return tuple(BY_NAME)
 
 
 def get(name: str, **options: Any) -> RungeKutta:
     """Makes a solver.
 
     Args:
-      name: One of `names()`: euler (1), midpoint (2), heun (2), rk4 (4) take num_steps or step_size;
-        heun_euler 2(1), bosh3 3(2), dopri5 5(4), tsit5 5(4), dop853 8(5,3) control their step.
+      name: One of `names()`. euler (order 1), midpoint (2), heun (2) and rk4 (4) need num_steps or
+        step_size; heun_euler 2(1), bosh3 3(2), dopri5 5(4), tsit5 5(4) and dop853 8(5,3) control
+        their steps unless one of these is given.
       **options: Arguments of `RungeKutta`.
 
     Returns:
@@ -44,6 +30,6 @@ def get(name: str, **options: Any) -> RungeKutta:
 
     Example: `get("dopri5", rtol=1e-3, atol=1e-3, gradient="backprop")`, `get("rk4", num_steps=8)`.
     """
-    if name not in _TABLEAUS:
+    if name not in BY_NAME:
         raise ValueError(f"Unknown solver {name!r}; known are {', '.join(names())}.")
-    return RungeKutta(_TABLEAUS[name], **options)
+    return RungeKutta(BY_NAME[name], **options)

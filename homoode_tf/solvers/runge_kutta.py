@@ -9,10 +9,11 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from homoode_tf.solvers import gradients, problem, status
+from homoode_tf.solvers import gradients, problem, status, validation
 from homoode_tf.solvers.butcher import ButcherTableau
-from homoode_tf.solvers.integrate import Method
+from homoode_tf.solvers.solution import Method
 from homoode_tf.solvers.step_control import PIController
+from homoode_tf.solvers.tableaus import BY_NAME
 
 STEP_CONTROLS = ("batch", "sample")
 ON_FAILURE = ("raise", "return")
@@ -52,8 +53,13 @@ class RungeKutta(tfp.math.ode.Solver):
 
     States in float16 and bfloat16 are integrated in float32; `ode_fn` still sees its own dtype.
 
+    Train inside `tf.function`: in eager mode the tapes around a solve hold on to all of its forward
+    operations, and "adjoint" and "checkpoint" save no memory. Under jit_compile=True set
+    max_num_steps to a small number for "checkpoint" (at most 1024) and "backprop": XLA reserves the
+    memory of all these steps at once.
+
     Args:
-      tableau: The method.
+      tableau: The method, a `ButcherTableau` or the name of one.
       rtol: Relative tolerance (adaptive stepping).
       atol: Absolute tolerance (adaptive stepping).
       first_step_size: First step size: a number, tensor or variable; None or a value that is not
@@ -68,7 +74,7 @@ class RungeKutta(tfp.math.ode.Solver):
       adjoint_rtol: Relative tolerance of the adjoint equation; None means rtol.
       adjoint_atol: Absolute tolerance of the adjoint equation, whose solution is scaled to size
         one; None means atol.
-      adjoint_solver: Another `RungeKutta` for the adjoint equation.
+      adjoint_solver: Another `RungeKutta` (or its config) for the adjoint equation.
       safety_factor: Factor by which a step size stays below the largest expected to be accepted.
       min_step_size_factor: Least change of the step size from one step to the next.
       max_step_size_factor: Largest change.
@@ -91,7 +97,7 @@ class RungeKutta(tfp.math.ode.Solver):
 
     def __init__(
         self,
-        tableau: ButcherTableau,
+        tableau: ButcherTableau | str,
         *,
         rtol: float = 1e-3,
         atol: float = 1e-6,
@@ -104,28 +110,33 @@ class RungeKutta(tfp.math.ode.Solver):
         on_failure: str = "raise",
         adjoint_rtol: float | None = None,
         adjoint_atol: float | None = None,
-        adjoint_solver: "RungeKutta | None" = None,
+        adjoint_solver: "RungeKutta | Mapping[str, Any] | None" = None,
         safety_factor: float = 0.9,
         min_step_size_factor: float = 0.2,
         max_step_size_factor: float = 10.0,
         validate_args: bool = False,
         name: str | None = None,
     ):
+        if isinstance(tableau, str):
+            validation.check_choice("tableau", tableau, BY_NAME)
+            tableau = BY_NAME[tableau]
         if not isinstance(tableau, ButcherTableau):
-            raise TypeError(f"tableau must be a ButcherTableau, got {tableau!r}.")
+            raise TypeError(f"tableau must be a ButcherTableau or a name, got {tableau!r}.")
+        if isinstance(adjoint_solver, Mapping):
+            adjoint_solver = RungeKutta(**adjoint_solver)
         if adjoint_solver is not None and not isinstance(adjoint_solver, RungeKutta):
             raise TypeError(f"adjoint_solver must be a RungeKutta solver, got {adjoint_solver!r}.")
-        _check_choice("gradient", gradient, gradients.MODES)
-        _check_choice("step_control", step_control, STEP_CONTROLS)
-        _check_choice("on_failure", on_failure, ON_FAILURE)
+        validation.check_choice("gradient", gradient, gradients.MODES)
+        validation.check_choice("step_control", step_control, STEP_CONTROLS)
+        validation.check_choice("on_failure", on_failure, ON_FAILURE)
         for key, value in {"rtol": rtol, "atol": atol, "step_size": step_size}.items():
-            _check_positive(key, value, numbers.Real, optional=key == "step_size")
+            validation.check_positive(key, value, numbers.Real, optional=key == "step_size")
         for key, value in {"adjoint_rtol": adjoint_rtol, "adjoint_atol": adjoint_atol}.items():
-            _check_positive(key, value, numbers.Real, optional=True)
-        _check_positive("num_steps", num_steps, numbers.Integral, optional=True)
-        _check_positive("max_num_steps", max_num_steps, numbers.Integral)
+            validation.check_positive(key, value, numbers.Real, optional=True)
+        validation.check_positive("num_steps", num_steps, numbers.Integral, optional=True)
+        validation.check_positive("max_num_steps", max_num_steps, numbers.Integral)
         if isinstance(first_step_size, numbers.Real):
-            _check_positive("first_step_size", first_step_size, numbers.Real)
+            validation.check_positive("first_step_size", first_step_size, numbers.Real)
         fixed = num_steps is not None or step_size is not None
         if num_steps is not None and step_size is not None:
             raise ValueError("num_steps and step_size exclude each other; give one of them.")
@@ -163,6 +174,43 @@ class RungeKutta(tfp.math.ode.Solver):
         self._first_step_size = first_step_size
         self._gradient = gradient
         self._on_failure = on_failure
+        self._config = {
+            "tableau": tableau,
+            "rtol": rtol,
+            "atol": atol,
+            "first_step_size": first_step_size,
+            "num_steps": num_steps,
+            "step_size": step_size,
+            "max_num_steps": max_num_steps,
+            "gradient": gradient,
+            "step_control": step_control,
+            "on_failure": on_failure,
+            "adjoint_rtol": adjoint_rtol,
+            "adjoint_atol": adjoint_atol,
+            "adjoint_solver": adjoint_solver,
+            "safety_factor": safety_factor,
+            "min_step_size_factor": min_step_size_factor,
+            "max_step_size_factor": max_step_size_factor,
+            "validate_args": validate_args,
+            "name": name,
+        }
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments that make this solver again, as plain values.
+
+        Raises:
+          ValueError: If the tableau has no name here, or the first step size is a tensor.
+        """
+        config = dict(self._config)
+        if BY_NAME.get(self.tableau.name) is not self.tableau:
+            raise ValueError(f"Only tableaus with a name can be saved, got {self.tableau.name!r}.")
+        size = config["first_step_size"]
+        if size is not None and not isinstance(size, numbers.Real):
+            raise ValueError(f"first_step_size must be a number to be saved, got {size!r}.")
+        config["tableau"] = self.tableau.name
+        if config["adjoint_solver"] is not None:
+            config["adjoint_solver"] = config["adjoint_solver"].get_config()
+        return config
 
     @property
     def tableau(self) -> ButcherTableau:
@@ -257,7 +305,7 @@ class RungeKutta(tfp.math.ode.Solver):
         del ode_fn, initial_time
         dtype = tf.convert_to_tensor(tf.nest.flatten(initial_state)[0]).dtype.real_dtype
         given = -1.0 if self._first_step_size is None else self._first_step_size
-        return SolverInternalState(step_size=tf.cast(given, dtype))
+        return SolverInternalState(step_size=_to_times(given, dtype))
 
     def _adjust_solver_internal_state_for_state_jump(
         self,
@@ -291,12 +339,12 @@ class RungeKutta(tfp.math.ode.Solver):
             tf.cast(y, tf.float32) if y.dtype in _LOW_PRECISION else y
             for y in tf.nest.flatten(initial_state)
         ]
-        time_dtype = _check_state(state, self._method.norm)
+        time_dtype = validation.check_state(state, self._method.norm)
         chosen = isinstance(solution_times, tfp.math.ode.ChosenBySolver)
         times = [solution_times.final_time] if chosen else solution_times
         differentiable = any(tf.is_tensor(t) for t in tf.nest.flatten((initial_time, times)))
-        times = tf.cast(tf.convert_to_tensor(times), time_dtype)
-        initial_time = tf.cast(initial_time, time_dtype)
+        times = _to_times(times, time_dtype)
+        initial_time = _to_times(initial_time, time_dtype)
         self._check_times(initial_time, times, chosen)
         constants = tf.nest.map_structure(tf.convert_to_tensor, constants)
 
@@ -306,7 +354,7 @@ class RungeKutta(tfp.math.ode.Solver):
                 [tf.cast(y, d) for y, d in zip(flat_state, state_dtypes, strict=True)],
             )
             derivative = ode_fn(time, nested, **tf.nest.pack_sequence_as(constants, flat_constants))
-            return _check_derivative(derivative, initial_state, flat_state)
+            return validation.check_derivative(derivative, initial_state, flat_state)
 
         if previous_state is None:
             first_step_size = self._first_step_size
@@ -392,51 +440,10 @@ def _adjoint_method(method: Method, rtol: float | None, atol: float | None) -> M
     )
 
 
-def _check_choice(name, value, allowed):
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
-
-
-def _check_positive(name, value, kind, optional=False):
-    if value is None and optional:
-        return
-    valid = isinstance(value, kind) and not isinstance(value, bool) and 0 < value < float("inf")
-    if not valid:
-        what = "integer" if kind is numbers.Integral else "finite number"
-        none = ", or None" if optional else ""
-        raise ValueError(f"{name} must be a positive {what}{none}, got {value!r}.")
-
-
-def _check_state(state, norm):
-    """All components share one floating or complex dtype; returns that of time."""
-    if not state:
-        raise ValueError("initial_state must hold at least one tensor, got none.")
-    dtypes = {y.dtype for y in state}
-    if len(dtypes) > 1 or not (state[0].dtype.is_floating or state[0].dtype.is_complex):
-        names = sorted(d.name for d in dtypes)
-        raise TypeError(f"initial_state must be of one floating or complex dtype, got {names}.")
-    if norm == "sample" and any(y.shape.rank is None or y.shape.rank < 1 for y in state):
-        raise ValueError(
-            "step_control='sample' needs a leading batch dimension in every component of "
-            f"initial_state, got shapes {[y.shape for y in state]}."
-        )
-    return state[0].dtype.real_dtype
-
-
-def _check_derivative(derivative, initial_state, flat_state):
-    """The derivative, flat, in the dtype of the integration."""
-    try:
-        tf.nest.assert_same_structure(initial_state, derivative)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            "ode_fn must return the structure of initial_state, got another one."
-        ) from error
-    result = []
-    for k, y in zip(tf.nest.flatten(derivative), flat_state, strict=True):
-        k = tf.cast(tf.convert_to_tensor(k), y.dtype)
-        if not k.shape.is_compatible_with(y.shape):
-            raise ValueError(
-                f"ode_fn must return the shapes of its state: got {k.shape} for {y.shape}."
-            )
-        result.append(k)
-    return result
+def _to_times(times: Any, dtype: tf.DType) -> tf.Tensor:
+    """Times as a tensor; Python numbers must not pass through float32 on their way to float64."""
+    if tf.is_tensor(times):
+        return tf.cast(times, dtype)
+    if isinstance(times, (list, tuple)) and any(tf.is_tensor(t) for t in times):
+        return tf.stack([_to_times(t, dtype) for t in times])
+    return tf.convert_to_tensor(times, dtype)

@@ -23,7 +23,8 @@ _REMEDIES = {
     Status.NON_FINITE: "the state or its derivative is not finite; "
     "check ode_fn for overflow, division by zero and diverging solutions, or shorten the interval",
     Status.STEP_UNDERFLOW: "the step size became too small for the precision of time; "
-    "loosen rtol and atol, use float64, or use a stiff solver such as tfp.math.ode.BDF",
+    "if the solution has no singularity there, loosen rtol and atol, use float64, "
+    "or use a stiff solver such as tfp.math.ode.BDF",
 }
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 NORMS = ("batch", "sample", "worst")
-# A step that would leave less than a tenth of itself is stretched to the end: with the safety factor
-# 0.9 its expected error is still within the tolerance, and a whole step is saved.
+# A step that would leave less than a tenth of itself is stretched to the end: with the safety
+# factor 0.9 its expected error is still within the tolerance, and a whole step is saved.
 STRETCH = 1.1
 _SMALLEST_RATIO = 1e-10
 
@@ -36,7 +36,7 @@ def error_ratio(
     """The error in units of the tolerance: a step is accepted if it is at most one.
 
     ratio = sqrt(mean((error / (atol + rtol max(|state|, |next_state|)))^2)), over all elements of
-    all components. Two rows of errors e, e' (order eight) give ratio^2 / sqrt(ratio^2 + ratio'^2/100).
+    all components. Two rows (order eight), with ratios r and s, give r^2 / sqrt(r^2 + s^2 / 100).
 
     Args:
       errors: One or two rows, each with one tensor a component.
@@ -113,7 +113,9 @@ def initial_step_size(
     """
     scales = [atol + rtol * tf.abs(y) for y in state]
     size, speed = root_mean_square(state, scales, norm), root_mean_square(slope, scales, norm)
-    trial = tf.where((size < 1e-5) | (speed < 1e-5), tf.cast(1e-6, size.dtype), 0.01 * size / speed)
+    trial = tf.where(
+        (size < 1e-5) | (speed < 1e-5), tf.constant(1e-6, size.dtype), 0.01 * size / speed
+    )
     trial = tf.where(tf.math.is_finite(trial), tf.minimum(trial, span), span * 1e-6)
     euler = [y + expand(trial, y) * k for y, k in zip(state, slope, strict=True)]
     change = [b - a for a, b in zip(slope, derivative(time + trial, euler), strict=True)]
@@ -121,7 +123,7 @@ def initial_step_size(
     largest = tf.maximum(speed, curvature)
     step = tf.where(
         largest <= 1e-15,
-        tf.maximum(tf.cast(1e-6, size.dtype), trial * 1e-3),
+        tf.maximum(tf.constant(1e-6, size.dtype), trial * 1e-3),
         (0.01 / tf.maximum(largest, 1e-30)) ** (1.0 / (error_order + 1)),
     )
     step = tf.minimum(tf.minimum(100.0 * trial, step), span)
@@ -169,9 +171,13 @@ class PIController:
             ratio ** (0.75 * beta - exponent) * previous_ratio**beta,
             ratio**-exponent,
         )
-        ceiling = tf.where(after_rejection | ~accepted, 1.0, self.max_factor)
-        factor = tf.clip_by_value(factor, self.min_factor, tf.cast(ceiling, factor.dtype))
-        return tf.where(finite, factor, tf.cast(self.min_factor, factor.dtype))
+        ceiling = tf.where(
+            after_rejection | ~accepted,
+            tf.ones_like(factor),
+            tf.constant(self.max_factor, factor.dtype),
+        )
+        factor = tf.clip_by_value(factor, self.min_factor, ceiling)
+        return tf.where(finite, factor, tf.constant(self.min_factor, factor.dtype))
 
     def propose(
         self,

@@ -38,7 +38,7 @@ def combine(
     weights: Sequence[tf.Tensor | None],
     rows: Sequence[Sequence[tf.Tensor]],
 ) -> Tensors:
-    """Base + sum_i weights_i rows_i for each component, without the weights that are None."""
+    """Returns base + sum_i weights_i rows_i for each component, leaving out weights of None."""
     pairs = [(w, row) for w, row in zip(weights, rows, strict=False) if w is not None]
     result = []
     for i in range(len(pairs[0][1])):

@@ -295,6 +295,21 @@ DORMAND_PRINCE_8 = ButcherTableau(
     error_order=7,
     error_row_orders=(5, 3),
     dense=False,
-    reference="Prince and Dormand (1981), doi:10.1016/0771-050X(81)90010-3; coefficients and error "
-    "estimate of DOP853: Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, II.5",
+    reference="Prince and Dormand (1981), doi:10.1016/0771-050X(81)90010-3; DOP853 of Hairer, "
+    "Norsett and Wanner, Solving Ordinary Differential Equations I, II.5 and II.10",
 )
+
+BY_NAME = {
+    tableau.name: tableau
+    for tableau in (
+        EULER,
+        MIDPOINT,
+        HEUN,
+        RK4,
+        HEUN_EULER,
+        BOGACKI_SHAMPINE,
+        DORMAND_PRINCE,
+        TSITOURAS,
+        DORMAND_PRINCE_8,
+    )
+}

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What to integrate with, and what an integration returns."""
+
+import dataclasses
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from homoode_tf.solvers.butcher import ButcherTableau
+from homoode_tf.solvers.status import Diagnostics
+from homoode_tf.solvers.step_control import PIController
+from homoode_tf.solvers.stepping import Slope, Tensors
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """Everything that says how to step, and nothing about the problem."""
+
+    tableau: ButcherTableau
+    rtol: float
+    atol: float
+    norm: str
+    controller: PIController
+    max_num_steps: int
+    num_steps: int | None = None
+    step_size: float | None = None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether steps are of a given size, without control."""
+        return self.num_steps is not None or self.step_size is not None
+
+
+class Record(NamedTuple):
+    """Arrays with what it takes to repeat every accepted step.
+
+    With per-sample control every step tried is recorded, with length 0 where a sample stood still.
+    """
+
+    times: tf.TensorArray
+    step_sizes: tf.TensorArray
+    lasts: tf.TensorArray  # Whether the step was cut at its target time.
+    indices: tf.TensorArray  # Number of solution times reached before the step.
+    states: list[tf.TensorArray]
+
+
+class Solution(NamedTuple):
+    """The result of `integrate`, on flat lists."""
+
+    times: tf.Tensor
+    states: Tensors
+    final_state: Tensors
+    integral: Tensors
+    end: Slope | None
+    diagnostics: Diagnostics
+    record: Record | None
+    num_recorded: tf.Tensor
+    num_reached: tf.Tensor
+    num_step_evaluations: tf.Tensor

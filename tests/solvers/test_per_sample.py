@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""With step_control="sample" a sample's result does not depend on its batch mates."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from homoode_tf import solvers
+
+
+def rates_field(t, state):
+    """Each sample has its own rate, its last entry, which stays constant."""
+    z, rate = state[:, :-1], state[:, -1:]
+    slope = -rate * (z - tf.sin(t)[:, tf.newaxis]) + tf.cos(t)[:, tf.newaxis]
+    return tf.concat([slope, tf.zeros_like(rate)], 1)
+
+
+def solve(rates, solver, times=(1.0,)):
+    rates = tf.constant(rates, tf.float32)[:, tf.newaxis]
+    start = tf.concat([tf.ones([len(rates), 3]), rates], 1)
+    return tf.function(lambda: solver.solve(rates_field, 0.0, start, list(times)))()
+
+
+@pytest.mark.parametrize("times", [(1.0,), (0.3, 0.9, 1.0)], ids=["one time", "three times"])
+@pytest.mark.parametrize("name", ["heun_euler", "bosh3", "dopri5", "tsit5", "dop853"])
+def test_independence(name, times):
+    """Alone, in a batch, and beside stiff neighbours: the same to 1e-5."""
+    solver = solvers.get(name, rtol=1e-3, atol=1e-3, step_control="sample")
+    alone = solve([0.7], solver, times).states[:, 0]
+    batch = solve([0.7, *np.linspace(0.1, 3.0, 7)], solver, times).states[:, 0]
+    beside_stiff = solve([0.7, 300.0, 80.0], solver, times).states[:, 0]
+    np.testing.assert_allclose(batch, alone, atol=1e-5)
+    np.testing.assert_allclose(beside_stiff, alone, atol=1e-5)
+
+
+def test_batch_control_does_depend_on_the_neighbours():
+    solver = solvers.get("heun_euler", rtol=1e-1, atol=1e-1)
+
+    def field(t, z):
+        return rates_field(tf.fill([z.shape[0]], t), z)
+
+    def first(rates):
+        start = tf.constant([[1.0, 1.0, 1.0, r] for r in rates])
+        return solver.solve(field, 0.0, start, [1.0]).states[0, 0]
+
+    assert np.max(np.abs(first([0.7]) - first([0.7, 40.0]))) > 1e-5
+
+
+def test_finished_samples_stand_still():
+    solver = solvers.get("dopri5", rtol=1e-3, atol=1e-3, step_control="sample")
+    diagnostics = solve([0.1, 100.0], solver).diagnostics
+    easy, hard = diagnostics.num_accepted_steps.numpy()
+    assert easy < 5 < hard
+    np.testing.assert_array_equal(diagnostics.time, [1.0, 1.0])
+    assert diagnostics.num_ode_fn_evaluations.shape == ()
+
+
+def test_one_failing_sample_leaves_the_others_alone():
+    """z' = z^2 from 2 blows up at t = 0.5; from 0.1 it does not."""
+    solver = solvers.get("dopri5", step_control="sample", on_failure="return")
+    results = solver.solve(lambda t, z: z * z, 0.0, tf.constant([[2.0], [0.1]]), [1.0])
+    assert results.diagnostics.status.numpy()[0] < 0 == results.diagnostics.status.numpy()[1]
+    assert not results.diagnostics.success
+    assert float(results.states[0, 1, 0]) == pytest.approx(1.0 / 9.0, rel=1e-3)
+
+
+def test_warm_start_by_sample():
+    solver = solvers.get("dopri5", rtol=1e-3, atol=1e-3, step_control="sample")
+    start = tf.ones([2, 3])
+    state = solvers.SolverInternalState(tf.constant([1.0, 0.2]))
+    results = solver.solve(lambda t, z: -z, 0.0, start, [1.0], previous_solver_internal_state=state)
+    steps = results.diagnostics.num_accepted_steps.numpy()
+    assert steps[0] <= steps[1]
+
+
+def test_arguments():
+    solver = solvers.get("dopri5", step_control="sample")
+    with pytest.raises(ValueError, match="needs a leading batch dimension"):
+        solver.solve(lambda t, z: z, 0.0, tf.ones([]), [1.0])
+    with pytest.raises(ValueError, match="use step_control='batch', got 'sample'"):
+        times = tfp.math.ode.ChosenBySolver(1.0)
+        solver.solve(lambda t, z: z, 0.0, tf.ones([2, 1]), times)
+    with pytest.raises(ValueError, match="batch_ndims must be None or 1"):
+        solver.solve(lambda t, z: z, 0.0, tf.ones([2, 1]), [1.0], batch_ndims=0)
