@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 def get_config() -> ConfigDict:
     config = ConfigDict()
     config.dataset = "cifar10"
-    config.validation_fraction = 0.05
+    config.validation_fraction = 0.02  # 1,000 images; the paper trains on all 50,000
     config.augmentation = ConfigDict({"crop_padding": 4, "flip_probability": 0.2})
 
     config.model = ConfigDict()
@@ -33,15 +33,22 @@ def get_config() -> ConfigDict:
     config.model.initial_point = "learned"
 
     config.batch_size = 64
-    config.epochs = 300
+    config.epochs = 300.0
     config.seed = 0
     config.label_smoothing = 0.0
+    config.whitened_stem = False
     config.optimizer = ConfigDict()
     config.optimizer.name = "adam"
     config.optimizer.learning_rate = 1e-3
     config.optimizer.final_learning_rate = 1e-6
     config.optimizer.warmup_fraction = 0.0
+    config.optimizer.adam_learning_rate = 1e-3  # of what muon leaves to adam
+    config.optimizer.momentum = 0.9  # of sgd and muon
+    config.optimizer.nesterov = False
+    config.optimizer.beta_2 = 0.999
     config.optimizer.weight_decay = 0.0
+    # An average of the weights to evaluate; a momentum of 0 turns it off.
+    config.weight_averaging = ConfigDict({"momentum": 0.0, "start_fraction": 0.0})
     # The initial point's own SGD, every `period`-th step.
     config.initial_point = ConfigDict({"learning_rate": 0.02, "period": 20})
 

@@ -17,7 +17,7 @@ def get_config() -> ConfigDict:
     config.augmentation.flip_probability = 0.0
     config.model.stem_strides = (1, 1)
     config.batch_size = 32
-    config.epochs = 30
+    config.epochs = 30.0
     config.log_every_steps = 10
     config.checkpoint_every_steps = 100
     return config

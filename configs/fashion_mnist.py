@@ -14,5 +14,5 @@ def get_config() -> ConfigDict:
     config.dataset = "fashion_mnist"
     config.augmentation.crop_padding = 2
     config.augmentation.flip_probability = 0.5
-    config.epochs = 40
+    config.epochs = 40.0
     return config

@@ -14,5 +14,5 @@ def get_config() -> ConfigDict:
     config.dataset = "mnist"
     config.augmentation.crop_padding = 2
     config.augmentation.flip_probability = 0.0
-    config.epochs = 20
+    config.epochs = 20.0
     return config

@@ -13,5 +13,5 @@ def get_config() -> ConfigDict:
     config = cifar10.get_config()
     config.dataset = "svhn_cropped"
     config.augmentation.flip_probability = 0.0
-    config.epochs = 40
+    config.epochs = 40.0
     return config

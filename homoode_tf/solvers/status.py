@@ -29,9 +29,19 @@ _REMEDIES = {
 
 
 class SolverError(ArithmeticError):
-    """A solve failed; `status`, `time` and `step_size` say how far it came."""
+    """A solve failed; `status`, `time` and `step_size` say how far it came.
 
-    def __init__(self, message: str, status: Status, time: float, step_size: float):
+    They are None where Keras made the error anew, with its message alone, to add the arguments of
+    the layer that was called.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        status: Status | None = None,
+        time: float | None = None,
+        step_size: float | None = None,
+    ):
         super().__init__(message)
         self.status = status
         self.time = time

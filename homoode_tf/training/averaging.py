@@ -31,6 +31,11 @@ class WeightAverage:
             for variable in self._variables
         ]
 
+    def reset(self) -> None:
+        """Makes the averages what the variables are, as they were when this was made."""
+        for average, variable in zip(self.averages, self._variables, strict=True):
+            average.assign(variable)
+
     def update(self, step: tf.Tensor) -> None:
         """Takes in the variables after update number `step`; called in replica context."""
         momentum = tf.where(step > self._start_step, self._momentum, 0.0)

@@ -68,6 +68,7 @@ def train(
     record = run.checkpoints.restore_latest()
     run.state.separate_random_states()
     if record is None:
+        run.initialise()
         record = Record(step=0, complete=True, validation_accuracy=None, clock={})
     else:
         clock.continue_from(record.clock)

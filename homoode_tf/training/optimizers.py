@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from homoode_tf.training.muon import ConvMuon
 from homoode_tf.training.schedules import EveryPeriod, WarmupCosine
 from homoode_tf.training.settings import InitialPointSettings, OptimizerSettings
 
@@ -44,12 +45,13 @@ def task_optimizer(
             rate, momentum=settings.momentum, nesterov=settings.nesterov, weight_decay=decay
         )
     else:
-        optimizer = keras.optimizers.Muon(
+        optimizer = ConvMuon(
             rate,
             momentum=settings.momentum,
             nesterov=settings.nesterov,
-            weight_decay=settings.weight_decay,
-            adam_weight_decay=settings.weight_decay,
+            weight_decay=decay,
+            adam_weight_decay=decay,
+            adam_lr_ratio=settings.adam_learning_rate / settings.learning_rate,
             adam_beta_1=settings.beta_1,
             adam_beta_2=settings.beta_2,
             epsilon=settings.epsilon,

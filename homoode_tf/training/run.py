@@ -15,7 +15,12 @@ from homoode_tf.training.inputs import Inputs
 from homoode_tf.training.plan import Plan
 from homoode_tf.training.settings import TrainingSettings, read_section
 from homoode_tf.training.state import TrainState
+from homoode_tf.training.step import sum_over_replicas
+from homoode_tf.training.whitening import whiten_stem
 from homoode_tf.training.workdir import Workdir
+
+# Their patches are a million, for 27 x 27 moments.
+_WHITENING_IMAGES = 5000
 
 
 class Run:
@@ -81,6 +86,19 @@ class Run:
             writes=self.is_chief,
         )
 
+    def initialise(self) -> None:
+        """Sets what a run begins with and that depends on the training images."""
+        if self.settings.whitened_stem:
+            batches = self.images.train_batches(
+                min(_WHITENING_IMAGES, self.images.info.num_train),
+                seed=self.settings.seed,
+                num_steps=1,
+            )
+            images, _ = next(iter(batches))
+            whiten_stem(self.model, images, self.settings.seed)
+            if self.state.average is not None:
+                self.state.average.reset()
+
     def export(self) -> None:
         """Writes the model as it is now, with its averaged weights, to `saved_model/`."""
         info = self.images.info
@@ -92,5 +110,9 @@ class Run:
 
     def wait_for_workers(self) -> None:
         """Returns when every worker has got here, so that all see the chief's files."""
-        ones = self.strategy.run(lambda: tf.constant(1.0))
-        self.strategy.reduce(tf.distribute.ReduceOp.SUM, ones, axis=None)
+
+        @tf.function(autograph=False)
+        def meet():
+            self.strategy.run(lambda: sum_over_replicas([1.0]))
+
+        meet()

@@ -17,7 +17,9 @@ class OptimizerSettings:
 
     Args:
         name: One of `OPTIMIZERS`.
-        learning_rate: Peak of the schedule, reached at the end of the warm-up.
+        learning_rate: Peak of the schedule, reached at the end of the warm-up. For muon it is the
+            length of a step relative to the kernel's norm (see `ConvMuon`).
+        adam_learning_rate: The same for what muon leaves to adam; of no effect otherwise.
         final_learning_rate: Where the cosine ends.
         warmup_fraction: Part of all steps over which the rate rises linearly, in [0, 1).
         weight_decay: Decoupled decay of the kernels (variables of rank 2 and more); it is
@@ -32,6 +34,7 @@ class OptimizerSettings:
 
     name: str = "adam"
     learning_rate: float = 1e-3
+    adam_learning_rate: float = 1e-3
     final_learning_rate: float = 1e-6
     warmup_fraction: float = 0.0
     weight_decay: float = 0.0
@@ -48,6 +51,7 @@ class OptimizerSettings:
                 f"config.optimizer.name must be one of {', '.join(OPTIMIZERS)}, got {self.name!r}."
             )
         _number(self, "optimizer", "learning_rate", above=0)
+        _number(self, "optimizer", "adam_learning_rate", above=0)
         _number(self, "optimizer", "final_learning_rate", at_least=0)
         _number(self, "optimizer", "warmup_fraction", at_least=0, below=1)
         _number(self, "optimizer", "weight_decay", at_least=0)
@@ -100,6 +104,8 @@ class TrainingSettings:
         batch_size: Images of one step, over all replicas.
         epochs: Passes over the training split; a part of one is allowed.
         seed: Of the weights, the dropout masks and the order of the data.
+        whitened_stem: Whether the stem's first convolution starts as a whitening of the images'
+            patches instead of at random.
         label_smoothing: Share of the target that is spread over all classes, in [0, 1).
         log_every_steps: Steps between two lines of metrics.
         checkpoint_every_steps: Steps between two checkpoints.
@@ -113,6 +119,7 @@ class TrainingSettings:
     batch_size: int
     epochs: float
     seed: int = 0
+    whitened_stem: bool = False
     label_smoothing: float = 0.0
     log_every_steps: int = 50
     checkpoint_every_steps: int = 500
@@ -128,6 +135,10 @@ class TrainingSettings:
         _integer(self, "", "batch_size", at_least=1)
         _number(self, "", "epochs", above=0)
         _integer(self, "", "seed", at_least=0, below=2**31)
+        if not isinstance(self.whitened_stem, bool):
+            raise ValueError(
+                f"config.whitened_stem must be True or False, got {self.whitened_stem!r}."
+            )
         _number(self, "", "label_smoothing", at_least=0, below=1)
         _integer(self, "", "log_every_steps", at_least=1)
         _integer(self, "", "checkpoint_every_steps", at_least=1)

@@ -156,9 +156,8 @@ class TrainState:
 
         def on_replica():
             replica = tf.distribute.get_replica_context()
-            means = replica.all_reduce(
-                tf.distribute.ReduceOp.MEAN, [tf.convert_to_tensor(v) for v in local]
-            )
+            # identity, because a variable's bare value has no device that says where to reduce.
+            means = replica.all_reduce(tf.distribute.ReduceOp.MEAN, [tf.identity(v) for v in local])
             for variable, mean in zip(local, means, strict=True):
                 variable.assign(mean)
 

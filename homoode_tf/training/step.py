@@ -55,7 +55,7 @@ def make_train_step(
             state.initial_point_optimizer.apply(initial_point_gradients, initial_point_variables)
         if state.average is not None:
             state.average.update(number)
-        return tf.stack(
+        return sum_over_replicas(
             [
                 1.0 / num_replicas,
                 tf.cast(tf.size(labels), tf.float32),
@@ -72,7 +72,7 @@ def make_train_step(
         images, labels = next(batches)
         number = state.step + 1
         sums = strategy.run(on_replica, args=(images, labels, number))
-        sums = strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None)
+        sums = strategy.experimental_local_results(sums)[0]
         state.period.add(sums)
         state.epoch.add(sums)
         finite = tf.reduce_all(tf.math.is_finite(sums))
@@ -101,7 +101,7 @@ def make_evaluation_step(
 
     def on_replica(images, labels, weights):
         logits = model(images, training=False)
-        return tf.stack(
+        return sum_over_replicas(
             [
                 1.0 / num_replicas,
                 tf.reduce_sum(weights),
@@ -116,9 +116,24 @@ def make_evaluation_step(
     @tf.function(autograph=False)
     def evaluation_step(batches):
         sums = strategy.run(on_replica, args=next(batches))
-        totals.add(strategy.reduce(tf.distribute.ReduceOp.SUM, sums, axis=None))
+        totals.add(strategy.experimental_local_results(sums)[0])
 
     return evaluation_step
+
+
+def sum_over_replicas(metrics: list[tf.Tensor | float]) -> tf.Tensor:
+    """Returns the metrics' sums over all replicas of all workers; called in replica context.
+
+    Not `Strategy.reduce`, which fails within a `tf.function` where a worker has one replica.
+
+    Args:
+        metrics: Scalars of one replica, in the order of `totals.FIELDS`.
+
+    Returns:
+        float32 tensor of shape (len(metrics),), the same on each replica.
+    """
+    replica = tf.distribute.get_replica_context()
+    return replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.stack(metrics))
 
 
 def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, label_smoothing: float = 0.0) -> tf.Tensor:

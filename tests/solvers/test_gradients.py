@@ -92,10 +92,10 @@ def expected():
     ("name", "step_control", "several"),
     [
         ("dopri5", "batch", False),
-        ("dopri5", "sample", False),
-        ("dopri5", "sample", True),
         ("tsit5", "batch", True),
-        ("dop853", "batch", True),
+        pytest.param("dopri5", "sample", False, marks=pytest.mark.slow),
+        pytest.param("dopri5", "sample", True, marks=pytest.mark.slow),
+        pytest.param("dop853", "batch", True, marks=pytest.mark.slow),
     ],
 )
 def test_against_finite_differences(name, mode, step_control, several, expected):
@@ -134,10 +134,10 @@ def test_coarse_fixed_steps(options, several, mode):
     ("name", "step_control", "several"),
     [
         ("heun_euler", "batch", False),
-        ("bosh3", "batch", True),
         ("dopri5", "batch", True),
-        ("dopri5", "sample", True),
-        ("dop853", "batch", True),
+        pytest.param("bosh3", "batch", True, marks=pytest.mark.slow),
+        pytest.param("dopri5", "sample", True, marks=pytest.mark.slow),
+        pytest.param("dop853", "batch", True, marks=pytest.mark.slow),
     ],
 )
 def test_checkpoint_equals_backprop(name, several, step_control):
@@ -150,15 +150,16 @@ def test_checkpoint_equals_backprop(name, several, step_control):
     assert max(distance(ours, theirs).values()) < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step_control", ["batch", "sample"])
 def test_adjoint_approaches_as_the_tolerance_shrinks(step_control):
     exact = Example().gradients(solvers.get("dop853", rtol=1e-12, atol=1e-12), True)
     errors = []
-    for tolerance in (1e-2, 1e-4, 1e-6):
+    for tolerance in (1e-4, 1e-6, 1e-8):
         solver = solvers.get("dopri5", rtol=tolerance, atol=tolerance, step_control=step_control)
         errors.append(max(distance(Example().gradients(solver, True), exact).values()))
     assert errors[2] < errors[1] < errors[0]
-    assert errors[2] < 1e-4
+    assert errors[1] < 1e-4
 
 
 def test_the_adjoint_does_not_depend_on_the_scale_of_the_loss():
@@ -176,6 +177,7 @@ def test_the_adjoint_does_not_depend_on_the_scale_of_the_loss():
     np.testing.assert_allclose(gradient(1e-8), gradient(1.0), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_adjoint_of_its_own_tolerance_or_solver():
     exact = Example().gradients(solvers.get("dop853", rtol=1e-12, atol=1e-12), False)
     loose = {"rtol": 1e-8, "atol": 1e-8, "adjoint_rtol": 1e-1, "adjoint_atol": 1e-1}
