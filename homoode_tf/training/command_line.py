@@ -75,6 +75,9 @@ def _parse(arguments: Sequence[str], default_config: pathlib.Path) -> list[str]:
         if logging.level_debug():
             raise
         _leave(_unknown_field(arguments) or f"the config cannot be read: {error}", _USAGE)
+    if not flags.FLAGS["verbosity"].present:
+        # The notices of libraries would tear the progress bar; warnings are still shown.
+        logging.set_verbosity(logging.WARNING)
     if len(rest) > 1:
         _leave(f"unexpected arguments: {' '.join(rest[1:])}", _USAGE)
     return rest

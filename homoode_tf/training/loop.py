@@ -226,6 +226,7 @@ def _conclude(run: Run, clock: Clock, interruption: Interruption) -> dict[str, A
     }
     if run.is_chief:
         run.workdir.write_result(result)
+    run.wait_for_workers()
     return result
 
 

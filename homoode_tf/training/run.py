@@ -2,6 +2,8 @@
 """The parts of a run, built from its config."""
 
 import os
+import pathlib
+import tempfile
 
 import keras
 import ml_collections
@@ -102,11 +104,17 @@ class Run:
     def export(self) -> None:
         """Writes the model as it is now, with its averaged weights, to `saved_model/`."""
         info = self.images.info
+
+        def write(path):
+            export.save(self.model, path, info.image_shape, info.class_names)
+
         with self.state.averaged_weights():
             if self.is_chief:
-                self.workdir.replace_saved_model(
-                    lambda path: export.save(self.model, path, info.image_shape, info.class_names)
-                )
+                self.workdir.replace_saved_model(write)
+            else:
+                # Reading some variables of a group of workers takes all of them.
+                with tempfile.TemporaryDirectory() as discarded:
+                    write(pathlib.Path(discarded) / "saved_model")
 
     def wait_for_workers(self) -> None:
         """Returns when every worker has got here, so that all see the chief's files."""

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training on the fakes instead of the real data, models and export."""
 
+import gc
+
 import pytest
 
 from homoode_tf.training import strategy
@@ -10,6 +12,10 @@ from tests.training import fakes
 @pytest.fixture
 def use_fakes(monkeypatch):
     fakes.install(monkeypatch.setattr)
+    yield
+    # The graphs of a run are a cycle of references, and the time to free several at once grows
+    # faster than their number: to minutes for those of this folder's tests.
+    gc.collect()
 
 
 @pytest.fixture
