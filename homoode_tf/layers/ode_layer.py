@@ -8,8 +8,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from homoode_tf import solvers
-from homoode_tf.solvers import counting, serialization
 from homoode_tf.layers.variational_dropout import draw_masks, hold_masks
+from homoode_tf.solvers import counting, serialization
 
 _DEFAULT_RTOL = 1e-3
 _DEFAULT_ATOL = 1e-3
@@ -71,9 +71,7 @@ class ODELayer(keras.layers.Layer):
 
     def _make_solver(self) -> tfp.math.ode.Solver:
         if isinstance(self.solver, str):
-            return solvers.get(
-                self.solver, rtol=self.rtol, atol=self.atol, gradient=self.gradient
-            )
+            return solvers.get(self.solver, rtol=self.rtol, atol=self.atol, gradient=self.gradient)
         if not isinstance(self.solver, tfp.math.ode.Solver):
             raise ValueError(
                 f"solver must be one of {', '.join(solvers.names())} or a tfp.math.ode.Solver, "

@@ -83,7 +83,6 @@ class TestForward:
         layer(random(2, 4))
         assert int(layer.forward_nfe) == len(calls) > 0
 
-
     def test_remembers_its_first_step_while_training(self):
         """The second batch pays neither for choosing the first step nor for a rejected one."""
         layer = conv_layer(rtol=1e-5, atol=1e-5)
