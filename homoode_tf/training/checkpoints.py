@@ -4,6 +4,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -47,11 +48,9 @@ class Checkpoints:
     """The checkpoints of a run: the last few, and the best on validation.
 
     Each is a folder `step-00001234` with the variables as `tf.train.Checkpoint` writes them and a
-    manifest with the size and the SHA-256 of each file. It is written under another name and
-    renamed when whole; older ones are deleted only then. So a process may be killed at any
-    moment. What was cut short or changed is found out on reading, and that is why nothing is
-    forced to the disk, which can take seconds: after a power cut the last one that reached the
-    disk is used.
+    manifest with the size and the SHA-256 of each file. It is written under another name, forced
+    to the disk and renamed when whole; older ones are deleted only then. So a process may be
+    killed at any moment, and what was cut short or changed later is found out on reading.
 
     Args:
         directory: Where they are kept.
@@ -93,7 +92,10 @@ class Checkpoints:
             files = {path.name: _describe(path) for path in sorted(new.iterdir())}
             manifest = {**dataclasses.asdict(record), "files": files}
             (new / _MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
+            for path in (*new.iterdir(), new):
+                _sync(path)
             new.rename(self._free_name(record.step))
+            _sync(self._directory)
         except (OSError, tf.errors.OpError) as error:
             shutil.rmtree(new, ignore_errors=True)
             raise CheckpointError(
@@ -229,3 +231,12 @@ def _read_manifest(path: pathlib.Path) -> dict:
 def _describe(path: pathlib.Path) -> dict[str, int | str]:
     content = path.read_bytes()
     return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _sync(path: pathlib.Path) -> None:
+    """Makes sure that a file or a folder survives a power cut."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

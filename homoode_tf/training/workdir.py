@@ -112,7 +112,10 @@ class Workdir:
 def write_atomically(path: pathlib.Path, text: str) -> None:
     """Writes a file so that at any moment either the old or the new one is there, whole."""
     new = path.with_name(path.name + ".new")
-    new.write_text(text, encoding="utf-8")
+    with new.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(new, path)
 
 
