@@ -124,8 +124,6 @@ def make_evaluation_step(
 def sum_over_replicas(metrics: list[tf.Tensor | float]) -> tf.Tensor:
     """Returns the metrics' sums over all replicas of all workers; called in replica context.
 
-    Not `Strategy.reduce`, which fails within a `tf.function` where a worker has one replica.
-
     Args:
         metrics: Scalars of one replica, in the order of `totals.FIELDS`.
 

@@ -306,6 +306,12 @@ class TestErrors:
             conv_layer()(random(2, 4, 4, 6))
         with pytest.raises(ValueError, match="expects z of shape"):
             conv_layer()(random(2, 4))
+        built = HomoODE(LinearDynamics())
+        built(random(2, 4))
+        with pytest.raises(ValueError, match="expected axis -1 .* to have value 4"):
+            built(random(2, 6))
+        with pytest.raises(ValueError, match="expected ndim=2"):
+            built(random(2, 3, 4))
 
     @pytest.mark.parametrize(
         "solver", ["dopri5", tfp.math.ode.DormandPrince()], ids=["dopri5", "tfp_dopri"]

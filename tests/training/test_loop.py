@@ -108,6 +108,18 @@ def test_metrics_have_one_line_a_logged_step(uninterrupted):
     assert all(np.isfinite(list(line.values())).all() for line in written)
 
 
+def test_a_line_holds_the_means_since_the_line_before(tmp_path, uninterrupted):
+    train(fakes.config(log_every_steps=1), tmp_path, strategy="one_device")
+    by_step = {line["step"]: line for line in lines(tmp_path)}
+    last = 0
+    for line in lines(uninterrupted[0]):
+        steps = range(last + 1, line["step"] + 1)
+        for name in ("loss", "accuracy", "initial_point_loss"):
+            expected = np.mean([by_step[step][name] for step in steps])
+            assert line[name] == pytest.approx(expected, rel=1e-5)
+        last = line["step"]
+
+
 def test_the_best_checkpoint_is_the_tested_one(uninterrupted):
     workdir, result = uninterrupted
     best = max(line.get("validation_accuracy", 0) for line in lines(workdir))

@@ -61,6 +61,21 @@ def test_two_replicas_equal_one(one_replica, two_replicas, changes):
     assert int(one.state.step) == int(two.state.step) == 6
 
 
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_clipping_bounds_the_norm_of_the_whole_gradient(request, replicas):
+    strategy = request.getfixturevalue("one_replica" if replicas == 1 else "two_replicas")
+    changes = {"optimizer__name": "sgd", "optimizer__learning_rate": 1.0}
+    before, after = (
+        Trained(strategy, steps, optimizer__clip_norm=0.05, **changes) for steps in (0, 1)
+    )
+    # The first update of SGD with rate 1 is minus the gradient.
+    update = [
+        a.numpy() - b.numpy()
+        for a, b in zip(before.model.task_variables, after.model.task_variables, strict=True)
+    ]
+    assert np.sqrt(sum(np.sum(np.square(part)) for part in update)) == pytest.approx(0.05, rel=1e-4)
+
+
 def test_replicas_hold_the_same_weights(two_replicas):
     trained = Trained(two_replicas, 4)
     for variable in trained.model.trainable_variables:
