@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""This project's HomoODE, with its own solvers or with TensorFlow Probability's."""
+
+import keras
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from benchmarks import reference_model as facts
+from benchmarks.peers import PeerSpec
+from configs import cifar10
+from homoode_tf import layers, models, solvers
+
+
+class Peer:
+    """Variants "backprop", "checkpoint" and "adjoint" of ours; "adjoint" of TFP.
+
+    Settings:
+        onednn: Whether TensorFlow uses oneDNN's kernels (set in the environment).
+        jit_forward: Whether the forward pass is compiled by XLA. The training step never is:
+            XLA's derivative of a convolution is many times slower on a CPU.
+    """
+
+    def __init__(self, spec: PeerSpec, weights: dict[str, np.ndarray]):
+        tf.config.threading.set_intra_op_parallelism_threads(spec.threads)
+        self.versions = {
+            "tensorflow": tf.__version__,
+            "tensorflow_probability": tfp.__version__,
+        }
+        self._weights = weights
+        self.model = _build_model(spec)
+        self._variables = _variables_by_name(self.model)
+        self._trained = {n: v for n, v in self._variables.items() if facts.is_trainable(n)}
+        self._optimizer = keras.optimizers.Adam(facts.LEARNING_RATE, **facts.ADAM)
+        self._optimizer.build(list(self._trained.values()))
+        self.reset()
+        trained = list(self._trained.values())
+
+        def loss_and_gradients(images, labels):
+            with tf.GradientTape() as tape:
+                logits = self.model(images, training=True)
+                loss = tf.reduce_mean(
+                    tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+                )
+            return loss, tape.gradient(loss, trained)
+
+        def step(images, labels):
+            loss, gradients = loss_and_gradients(images, labels)
+            self._optimizer.apply(gradients, trained)
+            return loss
+
+        self._forward = tf.function(
+            lambda images: self.model(images, training=False),
+            autograph=False,
+            jit_compile=spec.settings.get("jit_forward", False),
+        )
+        self._step = tf.function(step, autograph=False)
+        self._gradients = tf.function(loss_and_gradients, autograph=False)
+
+    def place(self, images, labels):
+        return tf.constant(images), tf.constant(labels)
+
+    def forward(self, batch):
+        return self._forward(batch[0]).numpy()
+
+    def step(self, batch):
+        return float(self._step(*batch).numpy())
+
+    def gradients(self, batch):
+        _, gradients = self._gradients(*batch)
+        return {name: g.numpy() for name, g in zip(self._trained, gradients, strict=True)}
+
+    def evaluations(self):
+        layer = self.model.implicit
+        return int(layer.forward_nfe.numpy()), int(layer.backward_nfe.numpy())
+
+    def reset(self):
+        for name, variable in self._variables.items():
+            variable.assign(self._weights[name])
+        step_size = self.model.implicit.step_size
+        for variable in [*self._optimizer.variables, *([] if step_size is None else [step_size])]:
+            # The learning rate is one of the optimizer's variables.
+            if variable is not self._optimizer._learning_rate:
+                variable.assign(tf.zeros(variable.shape, variable.dtype))
+
+
+def _build_model(spec: PeerSpec) -> models.ImageClassifier:
+    """The classifier of `configs/cifar10.py`, without dropout and with a fixed initial point."""
+    config = cifar10.get_config().model
+    dynamics = layers.ConvDynamics(config.channels, config.groups, dropout_rate=0.0)
+    solver = _solver_object(spec)
+    by_name = {"rtol": spec.tolerance, "atol": spec.tolerance, "gradient": spec.variant}
+    implicit = layers.HomoODE(
+        dynamics,
+        solver=solver or config.solver,
+        final_time=config.final_time,
+        initial_point="alternating",
+        # A solver that is an object has its own tolerances and gradient.
+        **({} if solver else by_name),
+    )
+    model = models.ImageClassifier(
+        models.Stem(config.channels, config.stem_strides, config.batch_norm_momentum),
+        implicit,
+        models.Head(
+            config.head_channels, facts.NUM_CLASSES, config.groups, config.batch_norm_momentum
+        ),
+        mean=facts.MEAN,
+        std=facts.STD,
+    )
+    model.build((None, *facts.IMAGE_SHAPE))
+    return model
+
+
+def _solver_object(spec: PeerSpec) -> tfp.math.ode.Solver | None:
+    """The solver, where a name and tolerances do not say it all."""
+    if spec.framework == "tfp":
+        # TFP's default first step, 1e-3, would cost many steps more; 0.05 is its best here.
+        return tfp.math.ode.DormandPrince(
+            rtol=spec.tolerance, atol=spec.tolerance, first_step_size=0.05
+        )
+    if spec.num_steps is not None:
+        return solvers.get("rk4", num_steps=spec.num_steps, gradient=spec.variant)
+    return None
+
+
+def _variables_by_name(model: models.ImageClassifier) -> dict[str, keras.Variable]:
+    """The model's variables under the names of `reference_model.make_weights`."""
+    stem, dynamics, head = model.stem, model.implicit.dynamics, model.head
+    parts = {
+        "stem.conv1": stem.convolutions[0],
+        "stem.conv2": stem.convolutions[1],
+        "stem.norm1": stem.norms[0],
+        "stem.norm2": stem.norms[1],
+        "dynamics.conv1": dynamics.conv1,
+        "dynamics.conv2": dynamics.conv2,
+        "dynamics.norm1": dynamics.norm1,
+        "dynamics.norm2": dynamics.norm2,
+        "head.state_norm": head.state_norm,
+        "head.conv": head.conv,
+        "head.norm": head.norm,
+        "head.logits": head.logits,
+    }
+    return {
+        f"{part}.{name}": getattr(layer, name)
+        for part, layer in parts.items()
+        for name in ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
+        if getattr(layer, name, None) is not None
+    }
