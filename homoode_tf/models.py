@@ -76,7 +76,7 @@ class Stem(keras.layers.Layer):
             )
 
     def build(self, input_shape):
-        shape = input_shape
+        shape = tuple(input_shape)
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             shape = self.padding.compute_output_shape(shape)
             convolution.build(shape)
@@ -217,10 +217,11 @@ class ImageClassifier(keras.Model):
         self.std = tuple(float(value) for value in std)
 
     def build(self, input_shape):
-        self.stem.build(input_shape)
-        condition_shape = self.stem.compute_output_shape(input_shape)
-        self.implicit.build(condition_shape)
-        self.head.build(self.implicit.compute_output_shape(condition_shape))
+        shape = tuple(input_shape)  # a list where it comes from a `.keras` file
+        for part in (self.stem, self.implicit, self.head):
+            if not part.built:  # the parts of a loaded model come built
+                part.build(shape)
+            shape = part.compute_output_shape(shape)
 
     def call(self, images, training=False):
         condition = self.stem(self.normalise(images), training=training)

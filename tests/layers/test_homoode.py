@@ -195,8 +195,8 @@ class TestAsKerasLayer:
                 super().__init__()
                 self.implicit, self.out = make(), keras.layers.Dense(1)
 
-            def call(self, inputs):
-                return self.out(self.implicit(inputs))
+            def call(self, inputs, training=False):
+                return self.out(self.implicit(inputs, training=training))
 
         for model in (sequential, functional, Subclassed()):
             model.compile("adam", "mse")
