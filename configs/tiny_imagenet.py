@@ -8,17 +8,11 @@ Needs your download of the images: `python -m homoode_tf.data tiny_imagenet` say
 
 from ml_collections import ConfigDict
 
-from configs import cifar10
+from configs import cifar100
 
 
 def get_config() -> ConfigDict:
-    config = cifar10.get_config()
+    config = cifar100.get_config()
     config.dataset = "tiny_imagenet"
-    config.augmentation.flip_probability = 0.5
-    config.model.channels = 128
-    config.model.head_channels = 512
     config.model.stem_strides = (2, 2)
-    config.model.dropout_rate = 0.15
-    config.initial_point.learning_rate = 0.01
-    config.initial_point.period = 5
     return config

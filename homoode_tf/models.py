@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from homoode_tf.layers import ConvDynamics, GroupNormalization, HomoODE
 
-_BATCH_NORM = {"momentum": 0.9, "epsilon": 1e-5}
+_BATCH_NORM_EPSILON = 1e-5
 # U(-1/sqrt(fan_in), 1/sqrt(fan_in)): what the reference model's convolutions start from.
 _KERNEL_INITIALIZER = {
     "class_name": "VarianceScaling",
@@ -69,7 +69,7 @@ class Stem(keras.layers.Layer):
             self.norms.append(
                 keras.layers.BatchNormalization(
                     momentum=self.batch_norm_momentum,
-                    epsilon=_BATCH_NORM["epsilon"],
+                    epsilon=_BATCH_NORM_EPSILON,
                     dtype=self.dtype_policy,
                     name=f"norm{number}",
                 )
@@ -143,7 +143,7 @@ class Head(keras.layers.Layer):
         )
         self.norm = keras.layers.BatchNormalization(
             momentum=self.batch_norm_momentum,
-            epsilon=_BATCH_NORM["epsilon"],
+            epsilon=_BATCH_NORM_EPSILON,
             dtype=policy,
             name="norm",
         )

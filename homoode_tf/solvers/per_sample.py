@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from homoode_tf.solvers.loop import Loop
 from homoode_tf.solvers.status import Status
+from homoode_tf.solvers.step_control import align
 from homoode_tf.solvers.stepping import take_step
 
 
@@ -38,7 +39,7 @@ class SampleLoop(Loop):
             tf.where(accept, length, tf.zeros_like(length)),
             last & accept,
         )
-        keep = lambda new, old: tf.where(expand_mask(accept, old), new, old)  # noqa: E731
+        keep = lambda new, old: tf.where(align(accept, old), new, old)  # noqa: E731
         state = [keep(n, o) for n, o in zip(step.state, carry.state, strict=True)]
         slope = tf.nest.map_structure(keep, step.end, carry.slope) if self.closes else ()
         time = tf.where(accept, end_time, carry.time)
@@ -57,8 +58,3 @@ class SampleLoop(Loop):
             index=index,
             outputs=outputs,
         )
-
-
-def expand_mask(mask: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    """Reshapes a (batch,) mask to the rank of `like`."""
-    return tf.reshape(mask, [-1] + [1] * (like.shape.rank - 1))

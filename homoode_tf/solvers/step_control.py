@@ -17,12 +17,16 @@ STRETCH = 1.1
 _SMALLEST_RATIO = 1e-10
 
 
+def align(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """Reshapes (batch,) to (batch, 1, ..., 1) with the rank of `like`; () stays ()."""
+    if values.shape.rank == 0 or like.shape.rank == 1:
+        return values
+    return tf.reshape(values, [-1] + [1] * (like.shape.rank - 1))
+
+
 def expand(scalars: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    """Reshapes (batch,) to (batch, 1, ..., 1) with the rank of `like`, and casts; () stays ()."""
-    scalars = tf.cast(scalars, like.dtype)
-    if scalars.shape.rank == 0 or like.shape.rank == 1:
-        return scalars
-    return tf.reshape(scalars, [-1] + [1] * (like.shape.rank - 1))
+    """Aligns scalars with `like` and casts them to its dtype, to multiply it."""
+    return align(tf.cast(scalars, like.dtype), like)
 
 
 def error_ratio(
