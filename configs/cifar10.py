@@ -30,11 +30,13 @@ def get_config() -> ConfigDict:
     config.model.atol = 1e-3
     config.model.final_time = 1.0
     config.model.gradient = "backprop"
+    config.model.step_control = "batch"  # of training; see export_step_control
     config.model.initial_point = "learned"
 
     config.batch_size = 64
     config.epochs = 300.0
     config.seed = 0
+    config.precision = "float32"  # or mixed_bfloat16
     config.label_smoothing = 0.0
     config.whitened_stem = False
     config.optimizer = ConfigDict()
@@ -56,4 +58,6 @@ def get_config() -> ConfigDict:
     config.checkpoint_every_steps = 500
     config.evaluate_every_epochs = 1
     config.keep_checkpoints = 2
+    # "sample": an exported model's answer does not depend on the images beside it.
+    config.export_step_control = "sample"
     return config

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes a trained classifier as a SavedModel that needs nothing of this package to run."""
 
+import contextlib
 import pathlib
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
+
+from homoode_tf.layers import ODELayer
 
 SIGNATURE = "serve"
 
@@ -15,13 +18,14 @@ def save(
     directory: str | pathlib.Path,
     image_shape: Sequence[int],
     class_names: Sequence[str] = (),
+    step_control: str = "sample",
 ) -> None:
     """Saves `model` with its preprocessing under the signature `serve`.
 
     The signature takes `images`, uint8 of shape (batch, height, width, channels) with any batch
-    size, and returns `probabilities`, float32 of shape (batch, classes), and `class`, int64 of
-    shape (batch,). Where names were given, the loaded object has a method `class_names()` that
-    returns them as a string tensor. `tf.saved_model.load` reads it in a process without this
+    size, and returns `logits` and `probabilities`, float32 of shape (batch, classes), and `class`,
+    int64 of shape (batch,). Where names were given, the loaded object has a method `class_names()`
+    that returns them as a string tensor. `tf.saved_model.load` reads it in a process without this
     package.
 
     Args:
@@ -29,6 +33,11 @@ def save(
         directory: Where to write; an earlier SavedModel there is replaced.
         image_shape: (height, width, channels) of the images.
         class_names: Names of the classes, in the order of the logits.
+        step_control: How the solvers of the model's implicit layers step: "sample", so that an
+            image's answer does not depend on the images beside it, or "batch".
+
+    Raises:
+        ValueError: If a solver cannot step so.
 
     Example:
         >>> save(model, "saved_model", (32, 32, 3))  # doctest: +SKIP
@@ -42,8 +51,12 @@ def save(
         # A loaded signature does not check shapes itself, and a convolution that gets a wrong
         # one may end the process.
         images = tf.ensure_shape(images, spec.shape)
-        probabilities = tf.nn.softmax(model(images, training=False))
-        return {"probabilities": probabilities, "class": tf.argmax(probabilities, axis=-1)}
+        logits = model(images, training=False)
+        return {
+            "logits": logits,
+            "probabilities": tf.nn.softmax(logits),
+            "class": tf.argmax(logits, axis=-1),
+        }
 
     module = tf.Module()
     # Only the variables: tracking the model would save one more traced call for every layer.
@@ -51,10 +64,14 @@ def save(
     module.serve = serve
     if class_names:
         module.class_names = tf.function(lambda: tf.constant(list(class_names)), input_signature=[])
-    tf.saved_model.save(
-        module,
-        str(directory),
-        signatures={SIGNATURE: serve},
-        # Serving needs no gradients, and saving them would trace every backward pass.
-        options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
-    )
+    with contextlib.ExitStack() as stack:
+        for layer in model._flatten_layers():
+            if isinstance(layer, ODELayer):
+                stack.enter_context(layer.controlling_steps_by(step_control))
+        tf.saved_model.save(
+            module,
+            str(directory),
+            signatures={SIGNATURE: serve},
+            # Serving needs no gradients, and saving them would trace every backward pass.
+            options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
+        )

@@ -281,17 +281,20 @@ def build(
     num_classes: int,
     mean: Sequence[float],
     std: Sequence[float],
+    precision: str = "float32",
 ) -> ImageClassifier:
     """Builds the image classifier that a config describes, with its weights made.
 
     Args:
         config: `config.model` of a file in `configs/`: `channels`, `head_channels`,
             `stem_strides`, `groups`, `dropout_rate`, `batch_norm_momentum`, `solver`, `rtol`,
-            `atol`, `final_time`, `gradient`, `initial_point`.
+            `atol`, `final_time`, `gradient`, `step_control`, `initial_point`.
         image_shape: (height, width, channels) of the images.
         num_classes: Number of classes.
         mean: Mean of each image channel, in units of pixels scaled to 0..1.
         std: Standard deviation of each image channel, in the same units.
+        precision: Keras dtype policy of all layers. Under "mixed_bfloat16" the convolutions compute
+            in bfloat16; weights, states, moments and logits stay float32.
 
     Returns:
         A built `ImageClassifier`.
@@ -303,12 +306,13 @@ def build(
         (132938, 64)
     """
     momentum = config["batch_norm_momentum"]
-    stem = Stem(config["channels"], config["stem_strides"], momentum, name="stem")
+    stem = Stem(config["channels"], config["stem_strides"], momentum, dtype=precision, name="stem")
     dynamics = ConvDynamics(
         config["channels"],
         groups=config["groups"],
         dropout_rate=config["dropout_rate"],
         kernel_initializer=_initializer(),
+        dtype=precision,
         name="dynamics",
     )
     implicit = HomoODE(
@@ -318,10 +322,19 @@ def build(
         atol=config["atol"],
         final_time=config["final_time"],
         gradient=config["gradient"],
+        step_control=config["step_control"],
         initial_point=config["initial_point"],
+        dtype=precision,
         name="implicit",
     )
-    head = Head(config["head_channels"], num_classes, config["groups"], momentum, name="head")
+    head = Head(
+        config["head_channels"],
+        num_classes,
+        config["groups"],
+        momentum,
+        dtype=precision,
+        name="head",
+    )
     model = ImageClassifier(stem, implicit, head, mean, std)
     model.build((None, *image_shape))
     return model

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import contextlib
 import importlib
 import subprocess
 import sys
@@ -63,6 +64,32 @@ def test_replaces_an_earlier_export(model, saved_model):
     export.save(model, saved_model, (8, 8, 1))
     assert not hasattr(tf.saved_model.load(str(saved_model)), "class_names")
     export.save(model, saved_model, (8, 8, 1), CLASS_NAMES)
+
+
+@pytest.mark.parametrize(("step_control", "independent"), [("sample", True), ("batch", False)])
+def test_answers_do_not_depend_on_batch_mates(model, tmp_path, step_control, independent):
+    """The same image alone, in a batch of 64, and where every neighbour needs other steps."""
+    calm, wild = images(64), np.zeros((64, 8, 8, 1), np.uint8)
+    wild[:, ::2, ::2] = 255
+    wild[:1] = calm[:1]
+    with wilder_dynamics(model.implicit.dynamics):
+        export.save(model, tmp_path / "saved_model", (8, 8, 1), step_control=step_control)
+    serve = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["serve"]
+    alone, *others = (
+        serve(images=tf.constant(batch))["logits"][0].numpy() for batch in (calm[:1], calm, wild)
+    )
+    for logits in others:
+        assert (np.abs(logits - alone).max() < 1e-5) == independent
+
+
+@contextlib.contextmanager
+def wilder_dynamics(dynamics):
+    """Weights with which images need very different step sizes."""
+    before = dynamics.get_weights()
+    dynamics.norm1.gamma.assign(4.0 * dynamics.norm1.gamma)
+    dynamics.norm2.gamma.assign(6.0 * dynamics.norm2.gamma)
+    yield
+    dynamics.set_weights(before)
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((1, 8, 8, 3), np.uint8), np.zeros((8, 8, 1), np.uint8)])

@@ -87,3 +87,26 @@ def test_keras_file_round_trip(tiny, tmp_path):
     loaded = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(loaded(batch), tiny(batch))
     assert loaded.task_parameters == tiny.task_parameters
+
+
+def test_mixed_bfloat16_trains_close_to_float32():
+    """Half precision is for the convolutions: weights, gradients and logits are float32."""
+    config = importlib.import_module("configs.digits").get_config().model
+    config.update({"channels": 4, "head_channels": 6, "groups": 2, "dropout_rate": 0.0})
+    results = {}
+    for precision in ("float32", "mixed_bfloat16"):
+        keras.utils.set_random_seed(0)
+        model = models.build(config, (8, 8, 1), 10, [0.3], [0.4], precision)
+        with tf.GradientTape() as tape:
+            logits = model(images(16, 8, 8, 1), training=True)
+            loss = tf.reduce_sum(tf.square(logits))
+        variables = [v.value for v in model.task_variables]
+        gradients = tape.gradient(loss, variables)
+        assert logits.dtype == tf.float32
+        assert {g.dtype for g in gradients} == {tf.float32}
+        assert model.implicit.dynamics.conv1.compute_dtype == precision.removeprefix("mixed_")
+        results[precision] = logits, tf.linalg.global_norm(gradients)
+    (logits, norm), (half_logits, half_norm) = results.values()
+    np.testing.assert_allclose(half_logits, logits, atol=0.1)
+    assert np.abs(half_logits - logits).max() > 0
+    np.testing.assert_allclose(half_norm, norm, rtol=0.1)

@@ -13,13 +13,16 @@ class ConvDynamics(keras.layers.Layer):
 
     ::
 
-        F(z; x) = GN(dropout(conv3x3(relu(GN(conv3x3(z))) + x)))
+        F(z; x) = GN(dropout(conv3x3(activation(GN(conv3x3(z))) + x)))
 
     Args:
         filters: Channels of z and x.
         groups: Groups of both group normalisations; must divide `filters`.
         dropout_rate: Rate of the variational dropout (one mask per sample and channel, held
             through a solve), in [0, 1).
+        activation: Between the convolutions; any Keras identifier. With "relu", the paper's, F has
+            kinks: a solution at tolerance 1e-6 then has a gradient that is right to 1e-2 only, as
+            measured; a smooth activation such as "gelu" gives 1e-6.
         kernel_initializer: Initializer of both convolution kernels; any Keras identifier.
         seed: Optional integer seed of the dropout masks.
         **kwargs: Keras layer arguments (`name`, `dtype`, ...).
@@ -50,6 +53,7 @@ class ConvDynamics(keras.layers.Layer):
         filters: int,
         groups: int = 32,
         dropout_rate: float = 0.1,
+        activation="relu",
         kernel_initializer="glorot_uniform",
         seed: int | None = None,
         **kwargs,
@@ -62,6 +66,7 @@ class ConvDynamics(keras.layers.Layer):
         self.filters = int(filters)
         self.groups = int(groups)
         self.dropout_rate = float(dropout_rate)
+        self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.seed = seed
 
@@ -96,7 +101,7 @@ class ConvDynamics(keras.layers.Layer):
             part.build(z_shape)
 
     def call(self, z, x, training=False):
-        y = keras.ops.relu(self.norm1(self.conv1(z))) + x
+        y = self.activation(self.norm1(self.conv1(z))) + x
         return self.norm2(self.dropout(self.conv2(y), training=training))
 
     def compute_output_shape(self, z_shape, x_shape=None):
@@ -108,6 +113,7 @@ class ConvDynamics(keras.layers.Layer):
             "filters": self.filters,
             "groups": self.groups,
             "dropout_rate": self.dropout_rate,
+            "activation": keras.activations.serialize(self.activation),
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "seed": self.seed,
         }

@@ -35,6 +35,9 @@ class HomoODE(ODELayer):
         gradient: How the backward pass is made, for a solver given by name: "adjoint" integrates
             the adjoint ODE with constant memory; the other modes of `homoode_tf.solvers` are
             exact derivatives of the steps taken and keep them in memory.
+        step_control: "batch" takes one step size for all samples, the faster way to train; "sample"
+            gives each its own, so that its result does not depend on its batch mates. For a solver
+            given by name.
         initial_point: "learned", "running_mean", "zeros", "alternating", or a Keras layer that
             maps x to z(0) of the same shape.
         **kwargs: Keras layer arguments (`name`, `dtype`, ...).
@@ -77,10 +80,11 @@ class HomoODE(ODELayer):
         atol: float = 1e-3,
         final_time: float = 1.0,
         gradient: str = "adjoint",
+        step_control: str = "batch",
         initial_point: str | keras.layers.Layer = "learned",
         **kwargs,
     ):
-        super().__init__(dynamics, solver, rtol, atol, final_time, gradient, **kwargs)
+        super().__init__(dynamics, solver, rtol, atol, final_time, gradient, step_control, **kwargs)
         self.initial_point = initial_points.get(initial_point)
 
     def build(self, input_shape):

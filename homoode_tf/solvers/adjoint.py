@@ -5,6 +5,7 @@ import tensorflow as tf
 
 from homoode_tf.solvers.integrate import integrate
 from homoode_tf.solvers.problem import Sources, assemble, dot, rows, vector_jacobian
+from homoode_tf.solvers.solution import Task
 
 
 def adjoint_gradient(problem, solution, arguments, cotangents, variables):
@@ -59,13 +60,15 @@ def adjoint_gradient(problem, solution, arguments, cotangents, variables):
             evaluations += 1
         back = integrate(
             problem.adjoint_method,
-            field,
-            -time,
-            [*y, *adjoint],
-            tf.reshape(-start, [1]),
+            Task(
+                field,
+                -time,
+                [*y, *adjoint],
+                tf.reshape(-start, [1]),
+                differentiable_times=False,
+            ),
             first_step_size=step_size,
             integral=gradients,
-            differentiable_times=False,
         )
         problem.fail(back.diagnostics, "adjoint solve")
         return (

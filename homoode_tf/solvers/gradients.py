@@ -70,7 +70,7 @@ def solve(
 
 def _backprop(problem, initial_time, state, solution_times, constants) -> Solution:
     """Leaves it to TensorFlow to differentiate the loop."""
-    solution = problem.forward(initial_time, state, solution_times, constants)
+    solution = problem.forward(initial_time, state, solution_times, constants, differentiated=True)
     if problem.on_backward is None:
         return solution
 

@@ -6,9 +6,9 @@ import numbers
 
 import tensorflow as tf
 
-from homoode_tf.solvers.solution import Record, Solution
+from homoode_tf.solvers.solution import Method, Record, Solution, Task
 from homoode_tf.solvers.status import Diagnostics, Status
-from homoode_tf.solvers.step_control import STRETCH, error_ratio, initial_step_size
+from homoode_tf.solvers.step_control import error_ratio, initial_step_size, stretched_step_size
 from homoode_tf.solvers.stepping import Slope, Tensors, combine, dense_weights, take_step
 
 # Arrays of at most so many steps are made at full size at once, as XLA needs it; longer ones grow.
@@ -24,36 +24,29 @@ _Carry = collections.namedtuple(
 class Loop:
     """One integration: what stays the same from step to step."""
 
-    def __init__(
-        self,
-        method,
-        field,
-        initial_time,
-        state,
-        solution_times,
-        chosen_by_solver,
-        record,
-        differentiable_times,
-    ):
+    def __init__(self, method: Method, task: Task):
         self.method = method
         self.tableau = method.tableau
-        self.field = field
-        self.times = solution_times
-        self.initial_time = initial_time
-        self.initial_state = state
-        self.chosen = chosen_by_solver
-        self.record = record
-        self.num_times = solution_times.shape[0]
+        self.field = task.field
+        self.times = task.solution_times
+        self.initial_time = task.initial_time
+        self.initial_state = task.state
+        self.chosen = task.chosen_by_solver
+        self.record = task.record
+        self.num_times = self.times.shape[0]
         self.single = self.num_times == 1
-        self.final_time = solution_times[-1]
-        self.span = tf.stop_gradient(self.final_time - initial_time)
-        self.dtype = initial_time.dtype
+        self.final_time = self.times[-1]
+        self.span = tf.stop_gradient(self.final_time - self.initial_time)
+        self.dtype = self.initial_time.dtype
         self.samples = method.norm == "sample"
-        self.batch = tf.shape(state[0])[:1] if self.samples else tf.constant([], tf.int32)
+        self.batch = tf.shape(task.state[0])[:1] if self.samples else tf.constant([], tf.int32)
         self.interpolates = not self.single and self.tableau.dense and not self.samples
         self.closes = (self.tableau.fsal and not method.fixed) or self.interpolates
         self.estimates = not method.fixed
-        self.cut = (lambda x: x) if differentiable_times else tf.stop_gradient
+        # Where the loop itself is differentiated, the slope at the very end is left out of it: the
+        # state there does not depend on it.
+        self.ends = task.differentiated and self.single and self.tableau.fsal and not method.fixed
+        self.cut = (lambda x: x) if task.differentiable_times else tf.stop_gradient
         core = self.tableau.num_stages - self.tableau.fsal
         self.evaluations_per_step = core
 
@@ -216,8 +209,8 @@ class Loop:
     def _length(self, carry):
         """Length, end and lastness of the next step: the last one ends exactly at the target."""
         target = self._target(carry)
-        last = carry.time + STRETCH * carry.step_size >= target
-        length = tf.where(last, self.cut(target - carry.time), carry.step_size)
+        length, last = stretched_step_size(carry.step_size, target - carry.time)
+        length = tf.where(last, self.cut(target - carry.time), tf.stop_gradient(length))
         return length, tf.where(last, target, carry.time + length), last
 
     def _body(self, carry):
@@ -233,6 +226,7 @@ class Loop:
             carry.slope if self.closes else None,
             estimate=self.estimates,
             close=self.closes,
+            final=last if self.ends else None,
         )
         record = self._write_record(carry, carry.accepted, length, last)
         slope = step.end if self.closes else ()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from homoode_tf.solvers.integrate import integrate
-from homoode_tf.solvers.solution import Method, Solution
+from homoode_tf.solvers.solution import Method, Solution, Task
 from homoode_tf.solvers.status import Diagnostics
 from homoode_tf.solvers.stepping import Tensors
 
@@ -25,19 +25,18 @@ class Problem:
     on_backward: Callable[[tf.Tensor], None] | None
     fail: Callable[[Diagnostics, str], None]
 
-    def forward(self, initial_time, state, solution_times, constants, record=False) -> Solution:
-        """Solves the problem."""
-        solution = integrate(
-            self.method,
-            lambda t, y, quadrature: (self.vector_field(t, y, constants), []),
-            initial_time,
-            state,
-            solution_times,
+    def forward(self, initial_time, state, solution_times, constants, **keep: bool) -> Solution:
+        """Solves the problem; `keep` are the fields `record` and `differentiated` of a `Task`."""
+        task = Task(
+            field=lambda t, y, quadrature: (self.vector_field(t, y, constants), []),
+            initial_time=initial_time,
+            state=state,
+            solution_times=solution_times,
             chosen_by_solver=self.chosen_by_solver,
-            first_step_size=self.first_step_size,
-            record=record,
             differentiable_times=self.differentiable_times,
+            **keep,
         )
+        solution = integrate(self.method, task, first_step_size=self.first_step_size)
         self.fail(solution.diagnostics, "forward solve")
         return solution
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What to integrate with, and what an integration returns."""
+"""What to integrate, with what, and what comes of it."""
 
 import dataclasses
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import tensorflow as tf
 from homoode_tf.solvers.butcher import ButcherTableau
 from homoode_tf.solvers.status import Diagnostics
 from homoode_tf.solvers.step_control import PIController
-from homoode_tf.solvers.stepping import Slope, Tensors
+from homoode_tf.solvers.stepping import Field, Slope, Tensors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +29,32 @@ class Method:
     def fixed(self) -> bool:
         """Whether steps are of a given size, without control."""
         return self.num_steps is not None or self.step_size is not None
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What to integrate, on flat lists, and what to keep on the way.
+
+    Attributes:
+      field: The vector field.
+      initial_time: Scalar.
+      state: Initial state, a list of components.
+      solution_times: Shape (n,), increasing.
+      chosen_by_solver: Return the state after every step; `solution_times` then has one entry.
+      record: Whether to record the accepted steps.
+      differentiated: Whether automatic differentiation is to go through the loop itself.
+      differentiable_times: Whether the lengths of the steps cut at solution times depend on these
+        times in the eyes of automatic differentiation.
+    """
+
+    field: Field
+    initial_time: tf.Tensor
+    state: Tensors
+    solution_times: tf.Tensor
+    chosen_by_solver: bool = False
+    record: bool = False
+    differentiated: bool = False
+    differentiable_times: bool = True
 
 
 class Record(NamedTuple):

@@ -11,9 +11,11 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 
 NORMS = ("batch", "sample", "worst")
-# A step that would leave less than a tenth of itself is stretched to the end: with the safety
-# factor 0.9 its expected error is still within the tolerance, and a whole step is saved.
-STRETCH = 1.1
+# A step is stretched by up to so much where that saves one: with the safety factor 0.9 its expected
+# error is still within the tolerance.
+_STRETCH = 1.1
+# Further from the end than so many steps, their number is too uncertain to plan with.
+_PLANNED_STEPS = 3
 _SMALLEST_RATIO = 1e-10
 
 
@@ -132,6 +134,26 @@ def initial_step_size(
     )
     step = tf.minimum(tf.minimum(100.0 * trial, step), span)
     return tf.where(tf.math.is_finite(step), step, trial)
+
+
+def stretched_step_size(step_size: tf.Tensor, remaining: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Lengthens a step a little where the interval then takes one step less.
+
+    Never shortens it: a long step followed by a short rest tells more about the step sizes that are
+    possible than two even ones do, and a solve that starts from what was learnt can take one.
+
+    Args:
+      step_size: Proposed by the controller, shape () or (batch,).
+      remaining: Time to the end, of the same shape.
+
+    Returns:
+      The length of the next step, and whether it is the last, which ends at the end.
+    """
+    count = tf.maximum(tf.math.ceil(remaining / (_STRETCH * step_size)), 1.0)
+    stretched = tf.maximum(step_size, remaining / count)
+    last = count <= 1.0
+    length = tf.where(count <= _PLANNED_STEPS, stretched, step_size)
+    return tf.where(last, remaining, length), last
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """One step of an explicit Runge-Kutta method on a flat list of tensors."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -67,6 +68,7 @@ def take_step(
     *,
     estimate: bool,
     close: bool,
+    final: tf.Tensor | None = None,
 ) -> Step:
     """One step from (time, state).
 
@@ -79,6 +81,8 @@ def take_step(
       start: The slope at (time, state) if it is known.
       estimate: Whether to compute the errors.
       close: Whether to evaluate the slope at the end of the step.
+      final: Whether nothing comes after this step, a boolean scalar. The slope at its end then
+        serves the error estimate alone, and has no derivative.
 
     Returns:
       The `Step`. Of first-same-as-last methods the last stage is evaluated only when asked for.
@@ -92,9 +96,10 @@ def take_step(
     for i in range(1, stages_needed):
         last = tableau.fsal and i == tableau.num_stages - 1
         inner = combine(state, rows[i - 1], [s.state for s in slopes])
-        slopes.append(
-            Slope(*field(time + tableau.c[i] * step_size, inner, last or bool(tableau.b[i])))
+        slope = functools.partial(
+            field, time + tableau.c[i] * step_size, inner, last or bool(tableau.b[i])
         )
+        slopes.append(Slope(*(_frozen_if(final, slope) if last and final is not None else slope())))
     stages = [s.state for s in slopes]
     if tableau.fsal and stages_needed == tableau.num_stages:
         next_state, end = inner, slopes[-1]
@@ -111,6 +116,15 @@ def take_step(
         errors=[combine(None, row, stages) for row in errors] if estimate else [],
         integral=integral,
     )
+
+
+def _frozen_if(condition, evaluate):
+    """evaluate(), under a stop-gradient where the condition holds.
+
+    A branch, so that its derivative, which would be zero, is not computed.
+    """
+    frozen = lambda: tf.nest.map_structure(tf.stop_gradient, evaluate())  # noqa: E731
+    return tf.cond(condition, frozen, evaluate)
 
 
 def dense_weights(

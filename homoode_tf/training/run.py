@@ -77,7 +77,12 @@ class Run:
         keras.utils.set_random_seed(self.settings.seed)
         with strategy.scope():
             self.model = models.build(
-                config.model, info.image_shape, info.num_classes, info.mean, info.std
+                config.model,
+                info.image_shape,
+                info.num_classes,
+                info.mean,
+                info.std,
+                self.settings.precision,
             )
         self.state = TrainState(self.model, self.settings, self.plan.total_steps, strategy)
         self.evaluator = Evaluator(self.state, self.inputs)
@@ -106,7 +111,13 @@ class Run:
         info = self.images.info
 
         def write(path):
-            export.save(self.model, path, info.image_shape, info.class_names)
+            export.save(
+                self.model,
+                path,
+                info.image_shape,
+                info.class_names,
+                self.settings.export_step_control,
+            )
 
         with self.state.averaged_weights():
             if self.is_chief:

@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 Settings = TypeVar("Settings")
 
+PRECISIONS = ("float32", "mixed_bfloat16")
+STEP_CONTROLS = ("batch", "sample")
 OPTIMIZERS = ("adam", "adamw", "muon", "sgd")
 
 
@@ -46,10 +48,7 @@ class OptimizerSettings:
     clip_norm: float = 0.0
 
     def __post_init__(self):
-        if self.name not in OPTIMIZERS:
-            raise ValueError(
-                f"config.optimizer.name must be one of {', '.join(OPTIMIZERS)}, got {self.name!r}."
-            )
+        _choice(self, "optimizer", "name", OPTIMIZERS)
         _number(self, "optimizer", "learning_rate", above=0)
         _number(self, "optimizer", "adam_learning_rate", above=0)
         _number(self, "optimizer", "final_learning_rate", at_least=0)
@@ -111,6 +110,9 @@ class TrainingSettings:
         checkpoint_every_steps: Steps between two checkpoints.
         evaluate_every_epochs: Epochs between two evaluations on validation.
         keep_checkpoints: How many of the last checkpoints are kept, beside the best one.
+        precision: One of `PRECISIONS`; with mixed_bfloat16 the convolutions compute in bfloat16.
+        export_step_control: One of `STEP_CONTROLS`; how the exported model's solver steps. With
+            "sample" an image's answer does not depend on the images beside it.
         optimizer: The task's optimiser.
         initial_point: The initial point's updates.
         weight_averaging: The average of the weights.
@@ -125,6 +127,8 @@ class TrainingSettings:
     checkpoint_every_steps: int = 500
     evaluate_every_epochs: int = 1
     keep_checkpoints: int = 3
+    precision: str = "float32"
+    export_step_control: str = "sample"
     optimizer: OptimizerSettings = dataclasses.field(default_factory=OptimizerSettings)
     initial_point: InitialPointSettings = dataclasses.field(default_factory=InitialPointSettings)
     weight_averaging: WeightAveragingSettings = dataclasses.field(
@@ -144,6 +148,8 @@ class TrainingSettings:
         _integer(self, "", "checkpoint_every_steps", at_least=1)
         _integer(self, "", "evaluate_every_epochs", at_least=1)
         _integer(self, "", "keep_checkpoints", at_least=1)
+        _choice(self, "", "precision", PRECISIONS)
+        _choice(self, "", "export_step_control", STEP_CONTROLS)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "TrainingSettings":
@@ -233,6 +239,13 @@ def _number(
     if not allowed:
         name = ".".join(part for part in ("config", section, field) if part)
         raise ValueError(f"{name} must be {kind} {' and '.join(limits)}, got {value!r}.")
+
+
+def _choice(settings: Any, section: str, field: str, allowed: tuple[str, ...]) -> None:
+    value = getattr(settings, field)
+    if value not in allowed:
+        name = ".".join(part for part in ("config", section, field) if part)
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
 
 
 def _integer(settings: Any, section: str, field: str, **limits: float) -> None:

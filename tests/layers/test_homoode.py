@@ -9,9 +9,11 @@ import scipy.integrate
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from homoode_tf import solvers
 from homoode_tf.layers import ConvDynamics, HomoODE
 from homoode_tf.solvers import SolverError
 from tests.layers.vector_fields import (
+    DecayingDynamics,
     DenseDynamics,
     LinearDynamics,
     ScaledCondition,
@@ -95,6 +97,55 @@ class TestForward:
         warm = layer(x, training=True)
         assert int(layer.forward_nfe) < cold_nfe
         np.testing.assert_allclose(warm, cold, atol=1e-3)
+
+
+class TestStepControl:
+    def outputs(self, step_control):
+        """The first sample alone, among 64 like it, and beside 63 that are stiff."""
+        layer = HomoODE(DecayingDynamics(), step_control=step_control, initial_point="alternating")
+        x = random(64, 4)
+        stiff = tf.concat([x[:1], 40.0 + x[1:]], 0)
+        return [layer(batch)[0] for batch in (x[:1], x, stiff)]
+
+    def test_by_sample_makes_the_output_independent_of_batch_mates(self):
+        alone, *others = self.outputs("sample")
+        for output in others:
+            np.testing.assert_allclose(output, alone, rtol=0, atol=1e-6)
+
+    def test_by_batch_does_not(self):
+        alone, *others = self.outputs("batch")
+        for output in others:
+            assert np.abs(output - alone).max() > 1e-5
+
+    @pytest.mark.parametrize(
+        "solver", ["dopri5", solvers.get("tsit5"), solvers.get("rk4", num_steps=4)]
+    )
+    def test_can_be_changed_for_a_while(self, solver):
+        layer = HomoODE(DecayingDynamics(), solver, initial_point="alternating")
+        x = random(3, 4)
+        before = layer(x).numpy()
+        with layer.controlling_steps_by("sample"):
+            np.testing.assert_allclose(layer(x), before, atol=1e-3)
+            steps = layer._solver.get_config()["step_control"]
+            assert steps == ("sample" if layer._solver.adaptive else "batch")
+        np.testing.assert_array_equal(layer(x), before)
+
+    def test_trains(self):
+        model = keras.Sequential([HomoODE(DenseDynamics(4), step_control="sample")])
+        model.compile("adam", "mse")
+        x = random(8, 4)
+        losses = model.fit(x, 0.5 * x, epochs=3, verbose=0).history["loss"]
+        assert losses[-1] < losses[0]
+
+    def test_errors(self):
+        with pytest.raises(ValueError, match="step_control must be one of 'batch', 'sample'"):
+            HomoODE(LinearDynamics(), step_control="image")
+        layer = HomoODE(LinearDynamics(), tfp.math.ode.DormandPrince())
+        with (
+            pytest.raises(ValueError, match="must be 'batch' with DormandPrince"),
+            layer.controlling_steps_by("sample"),
+        ):
+            pass
 
 
 class TestGradients:
@@ -247,10 +298,12 @@ class TestAsKerasLayer:
         np.testing.assert_array_equal(run(1), run(1))
         assert np.abs(run(1) - run(2)).max() > 1e-3
 
+    @pytest.mark.parametrize("gradient", GRADIENTS)
     @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
-    def test_dtype_policies(self, policy):
+    def test_dtype_policies(self, policy, gradient):
         x = random(2, 4, 4, 4)
-        layer = HomoODE(ConvDynamics(4, 2, dropout_rate=0.0, dtype=policy), dtype=policy)
+        dynamics = ConvDynamics(4, 2, dropout_rate=0.0, dtype=policy)
+        layer = HomoODE(dynamics, gradient=gradient, dtype=policy)
         full = HomoODE(ConvDynamics(4, groups=2))
         layer.build(x.shape)
         full.build(x.shape)

@@ -53,6 +53,14 @@ class DenseDynamics(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="homoode_tf_tests")
+class DecayingDynamics(keras.layers.Layer):
+    """z' = -(1 + |x|) z + sin z: the larger the condition, the stiffer the sample."""
+
+    def call(self, z, x):
+        return -(1.0 + tf.abs(x)) * z + tf.sin(z)
+
+
+@keras.saving.register_keras_serializable(package="homoode_tf_tests")
 class ScaledCondition(keras.layers.Layer):
     """An initial point of the user's own that the task trains: z0 = scale * x."""
 

@@ -262,6 +262,33 @@ def test_number_of_backward_evaluations(mode):
     assert [int(c) for c in counts] == [{"adjoint": 7, "checkpoint": 6, "backprop": 6}[mode]]
 
 
+@pytest.mark.parametrize("mode", ["checkpoint", "backprop"])
+def test_nothing_is_differentiated_in_vain(mode):
+    """The slope at the end of a single step serves the error estimate alone."""
+    derivatives = []
+
+    @tf.custom_gradient
+    def counted(z):
+        def grad(cotangent):
+            return tf.numpy_function(
+                lambda g: derivatives.append(0) or g, [cotangent], cotangent.dtype
+            )
+
+        return tf.identity(z), grad
+
+    solver = solvers.get("dopri5", first_step_size=1.0, gradient=mode)
+
+    @tf.function
+    def compute(z0):
+        with tf.GradientTape() as tape:
+            tape.watch(z0)
+            results = solver.solve(lambda t, z: -0.01 * counted(z), 0.0, z0, [1.0])
+        return tape.gradient(results.states, z0), results.diagnostics.num_ode_fn_evaluations
+
+    _, evaluations = compute(tf.ones([3], tf.float64))
+    assert (int(evaluations), len(derivatives)) == (7, 6)
+
+
 @pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
 @modes
 def test_second_derivatives(mode, graph):

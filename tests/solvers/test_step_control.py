@@ -5,7 +5,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from homoode_tf.solvers.step_control import PIController, error_ratio, initial_step_size
+from homoode_tf.solvers.step_control import (
+    PIController,
+    error_ratio,
+    initial_step_size,
+    stretched_step_size,
+)
 
 
 def t(value):
@@ -119,3 +124,20 @@ class TestPIController:
     def test_refuses_impossible_factors(self, arguments, message):
         with pytest.raises(ValueError, match=message):
             PIController(error_order=4, **arguments)
+
+
+@pytest.mark.parametrize(
+    ("step_size", "remaining", "length", "last"),
+    [
+        (1.0, 0.4, 0.4, True),  # no further than the end
+        (1.0, 1.05, 1.05, True),  # stretched over the end
+        (1.0, 1.5, 1.0, False),  # two steps, whichever way
+        (1.0, 2.1, 1.05, False),  # two stretched steps instead of three
+        (1.0, 3.2, 3.2 / 3, False),
+        (1.0, 10.5, 1.0, False),  # too far from the end to plan
+        (1.0, 0.0, 0.0, True),
+    ],
+)
+def test_steps_are_stretched_where_that_saves_one(step_size, remaining, length, last):
+    result = stretched_step_size(tf.constant(step_size), tf.constant(remaining))
+    assert float(result[0]) == pytest.approx(length) and bool(result[1]) == last

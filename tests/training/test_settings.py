@@ -32,6 +32,8 @@ def test_fields_with_a_default_may_be_absent():
         ("checkpoint_every_steps", 0, "at least 1"),
         ("evaluate_every_epochs", 0, "at least 1"),
         ("keep_checkpoints", 0, "at least 1"),
+        ("precision", "float16", "float32, mixed_bfloat16"),
+        ("export_step_control", "image", "batch, sample"),
         ("optimizer.name", "adamm", "adam, adamw, muon, sgd"),
         ("optimizer.learning_rate", 0.0, "above 0"),
         ("optimizer.learning_rate", float("inf"), "above 0"),
