@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
     config.augmentation = ConfigDict({"crop_padding": 4, "flip_probability": 0.2})
 
     config.model = ConfigDict()
+    config.model.layer = "homoode"  # or neural_ode, augmented_neural_ode, deq, resnet
     config.model.channels = 64
     config.model.head_channels = 256
     config.model.stem_strides = (1, 2)
@@ -32,6 +33,10 @@ def get_config() -> ConfigDict:
     config.model.gradient = "backprop"
     config.model.step_control = "batch"  # of training; see export_step_control
     config.model.initial_point = "learned"
+    config.model.extra_channels = 0  # of an augmented_neural_ode's state
+    config.model.num_steps = 7  # of a resnet, which shares its blocks' weights
+    config.model.max_num_iterations = 50  # of a deq
+    config.model.jacobian_weight = 0.0  # of a deq
 
     config.batch_size = 64
     config.epochs = 300.0

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-import contextlib
 import importlib
 import subprocess
 import sys
 import textwrap
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,13 +14,18 @@ from homoode_tf import export, models
 CLASS_NAMES = [f"class {number}" for number in range(10)]
 
 
-@pytest.fixture(scope="module")
-def model():
+def build(**changes):
+    keras.utils.set_random_seed(0)
     config = importlib.import_module("configs.digits").get_config().model
-    config.update({"channels": 4, "head_channels": 6, "groups": 2})
+    config.update({"channels": 4, "head_channels": 6, "groups": 2, **changes})
     model = models.build(config, (8, 8, 1), 10, mean=[0.3], std=[0.4])
     model(tf.zeros([16, 8, 8, 1]), training=True)
     return model
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build()
 
 
 @pytest.fixture(scope="module")
@@ -67,29 +72,22 @@ def test_replaces_an_earlier_export(model, saved_model):
 
 
 @pytest.mark.parametrize(("step_control", "independent"), [("sample", True), ("batch", False)])
-def test_answers_do_not_depend_on_batch_mates(model, tmp_path, step_control, independent):
+def test_answers_do_not_depend_on_batch_mates(tmp_path, step_control, independent):
     """The same image alone, in a batch of 64, and where every neighbour needs other steps."""
+    model = build(rtol=1e-2, atol=1e-2)
+    # Weights with which images need very different step sizes.
+    for norm in (model.implicit.dynamics.norm1, model.implicit.dynamics.norm2):
+        norm.gamma.assign(4.0 * norm.gamma)
     calm, wild = images(64), np.zeros((64, 8, 8, 1), np.uint8)
     wild[:, ::2, ::2] = 255
     wild[:1] = calm[:1]
-    with wilder_dynamics(model.implicit.dynamics):
-        export.save(model, tmp_path / "saved_model", (8, 8, 1), step_control=step_control)
+    export.save(model, tmp_path / "saved_model", (8, 8, 1), step_control=step_control)
     serve = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["serve"]
     alone, *others = (
         serve(images=tf.constant(batch))["logits"][0].numpy() for batch in (calm[:1], calm, wild)
     )
-    for logits in others:
-        assert (np.abs(logits - alone).max() < 1e-5) == independent
-
-
-@contextlib.contextmanager
-def wilder_dynamics(dynamics):
-    """Weights with which images need very different step sizes."""
-    before = dynamics.get_weights()
-    dynamics.norm1.gamma.assign(4.0 * dynamics.norm1.gamma)
-    dynamics.norm2.gamma.assign(6.0 * dynamics.norm2.gamma)
-    yield
-    dynamics.set_weights(before)
+    distance = max(np.abs(logits - alone).max() for logits in others)
+    assert distance < 1e-5 if independent else distance > 1e-4
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((1, 8, 8, 3), np.uint8), np.zeros((8, 8, 1), np.uint8)])

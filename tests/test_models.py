@@ -110,3 +110,43 @@ def test_mixed_bfloat16_trains_close_to_float32():
     np.testing.assert_allclose(half_logits, logits, atol=0.1)
     assert np.abs(half_logits - logits).max() > 0
     np.testing.assert_allclose(half_norm, norm, rtol=0.1)
+
+
+@pytest.mark.parametrize("layer", models.LAYERS)
+def test_every_member_of_the_family_has_gradients_and_counts(layer):
+    config = importlib.import_module("configs.digits").get_config().model
+    config.update({"channels": 4, "head_channels": 6, "groups": 2, "layer": layer})
+    if layer == "deq":
+        config.update({"solver": "anderson", "gradient": "implicit"})
+    if layer == "augmented_neural_ode":
+        config.extra_channels = 2
+    model = models.build(config, (8, 8, 1), 10, [0.3], [0.4])
+    with tf.GradientTape() as tape:
+        logits = model(images(4, 8, 8, 1), training=True)
+        loss = tf.reduce_sum(tf.square(logits))
+    gradients = tape.gradient(loss, [v.value for v in model.task_variables])
+    assert logits.shape == (4, 10)
+    assert all(np.isfinite(g).all() for g in gradients)
+    assert int(model.implicit.forward_nfe) > 0 and int(model.implicit.backward_nfe) > 0
+    assert (model.initial_point_parameters > 0) == (layer in ("homoode", "deq"))
+
+
+def test_a_resnet_is_residual_blocks_with_shared_weights():
+    config = importlib.import_module("configs.digits").get_config().model
+    config.update({"channels": 4, "groups": 2, "layer": "resnet", "num_steps": 3})
+    model = models.build(config, (8, 8, 1), 10, [0.3], [0.4])
+    x = tf.random.normal([2, 8, 8, 4])
+    z = x
+    for _ in range(3):
+        z += model.implicit.dynamics(z)
+    np.testing.assert_allclose(model.implicit(x), z, rtol=1e-5, atol=1e-5)
+
+
+def test_unknown_layers_are_refused():
+    config = importlib.import_module("configs.digits").get_config().model
+    config.layer = "resnet50"
+    with pytest.raises(ValueError, match=r"config.model.layer must be one of homoode, neural_ode"):
+        models.build(config, (8, 8, 1), 10, [0.3], [0.4])
+    config.update({"layer": "augmented_neural_ode", "extra_channels": 64})
+    with pytest.raises(ValueError, match="extra_channels must be at least 0 and below channels=64"):
+        models.build(config, (8, 8, 1), 10, [0.3], [0.4])

@@ -29,7 +29,7 @@ class ConvDynamics(keras.layers.Layer):
 
     Call arguments:
         z: State, float tensor of shape (batch, height, width, filters); any image size.
-        x: Condition, of the same shape.
+        x: Condition, of the same shape; None (in a Neural ODE) injects nothing.
         training: Whether dropout is on.
 
     Returns:
@@ -89,20 +89,33 @@ class ConvDynamics(keras.layers.Layer):
         )
         self.norm2 = GroupNormalization(self.groups, dtype=self.dtype_policy, name="norm2")
 
-    def build(self, z_shape, x_shape):
+    def build(self, z_shape, x_shape=None):
         for name, shape in (("z", z_shape), ("x", x_shape)):
+            if shape is None:
+                continue
             if len(shape) != 4 or shape[-1] != self.filters:
                 raise ValueError(
                     f"ConvDynamics(filters={self.filters}) expects {name} of shape (batch, height, "
                     f"width, {self.filters}), got {tuple(shape)}. Give the layer before it "
                     f"{self.filters} channels, or set filters={shape[-1]}."
                 )
-        for part in (self.conv1, self.norm1, self.conv2, self.dropout, self.norm2):
+        for convolution in (self.conv1, self.conv2):
+            convolution.build(self._convolved_shape(z_shape))
+        for part in (self.norm1, self.dropout, self.norm2):
             part.build(z_shape)
 
-    def call(self, z, x, training=False):
-        y = self.activation(self.norm1(self.conv1(z))) + x
-        return self.norm2(self.dropout(self.conv2(y), training=training))
+    def call(self, z, x=None, training=False):
+        return self._evaluate(z, x, training, convolved=lambda y: y)
+
+    def _convolved_shape(self, z_shape):
+        """Shape of what the convolutions see."""
+        return z_shape
+
+    def _evaluate(self, z, x, training, convolved):
+        y = self.activation(self.norm1(self.conv1(convolved(z))))
+        if x is not None:
+            y += x
+        return self.norm2(self.dropout(self.conv2(convolved(y)), training=training))
 
     def compute_output_shape(self, z_shape, x_shape=None):
         return z_shape

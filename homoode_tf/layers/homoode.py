@@ -92,8 +92,7 @@ class HomoODE(ODELayer):
         self.build_dynamics(state_shape=input_shape, condition_shape=input_shape)
         if not self.initial_point.built:
             self.initial_point.build(input_shape)
-        # From now on Keras refuses another rank or number of channels, with its usual message.
-        self.input_spec = keras.layers.InputSpec(ndim=len(input_shape), axes={-1: input_shape[-1]})
+        self.fix_channels(input_shape)
 
     def call(self, inputs, training=False):
         condition = tf.cast(inputs, self.state_dtype)

@@ -2,7 +2,6 @@
 """The solve that all continuous-depth layers share: z' = F(t, z; x) from 0 to the final time."""
 
 import contextlib
-import inspect
 from collections.abc import Iterator
 
 import keras
@@ -10,24 +9,21 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from homoode_tf import solvers
-from homoode_tf.layers.variational_dropout import draw_masks, hold_masks
+from homoode_tf.layers.implicit_layer import ImplicitLayer
 from homoode_tf.solvers import counting, serialization
 
 _DEFAULT_RTOL = 1e-3
 _DEFAULT_ATOL = 1e-3
 
 
-class ODELayer(keras.layers.Layer):
+class ODELayer(ImplicitLayer):
     """Base of the layers whose output is the state z(T) of an ODE with dynamics F.
 
     A subclass decides in its `call` what the initial state and the condition are, and hands them
-    to `integrate`. The state is float32 even under a half-precision policy (float64 under
-    "float64"), so that step control has the digits it needs; the dynamics computes in its own
-    dtype policy.
+    to `integrate`.
 
     Args:
-        dynamics: Keras layer called as `dynamics(z, x)`, or `dynamics(t, z, x)` where the first
-            argument of its `call` is named `t` or `time`. Returns dz/dt, of z's shape.
+        dynamics: As of `ImplicitLayer`; returns dz/dt, of z's shape.
         solver: Name of a solver (`homoode_tf.solvers.names()`) or any `tfp.math.ode.Solver`.
         rtol: Relative tolerance, for a solver given by name.
         atol: Absolute tolerance, for a solver given by name.
@@ -39,9 +35,6 @@ class ODELayer(keras.layers.Layer):
         **kwargs: Keras layer arguments (`name`, `dtype`, ...).
 
     Attributes:
-        forward_nfe: int64 scalar variable, evaluations of F in the last forward pass.
-        backward_nfe: int64 scalar variable, evaluations of F in the last backward pass; one
-            evaluation with its vector-Jacobian product counts once.
         step_size: scalar variable of the state's dtype, with which the next solve begins: what
             the last training batch found right for its first step. None where the solver does
             not control its step or is not of this package.
@@ -61,12 +54,10 @@ class ODELayer(keras.layers.Layer):
         step_control: str = "batch",
         **kwargs,
     ):
-        super().__init__(**kwargs)
+        super().__init__(dynamics, **kwargs)
         for name, value in (("rtol", rtol), ("atol", atol), ("final_time", final_time)):
             if not value > 0:
                 raise ValueError(f"{name} must be positive, got {value!r}.")
-        self.dynamics = dynamics
-        self._dynamics_takes_time = _takes_time(dynamics)
         self.solver = solver
         self.rtol = float(rtol)
         self.atol = float(atol)
@@ -134,77 +125,40 @@ class ODELayer(keras.layers.Layer):
             self._solver = own
 
     def build(self, input_shape):
-        self.forward_nfe = self._counter("forward_nfe")
-        self.backward_nfe = self._counter("backward_nfe")
+        super().build(input_shape)
         self.step_size = None
         if isinstance(self._solver, solvers.RungeKutta) and self._solver.adaptive:
             # Zero: no batch was solved yet, and the solver chooses its first step itself.
             self.step_size = self._replica_variable("step_size", self.state_dtype.name, "mean")
 
-    def _counter(self, name: str) -> keras.Variable:
-        return self._replica_variable(name, "int64", "only_first_replica")
-
-    def _replica_variable(self, name: str, dtype: str, aggregation: str) -> keras.Variable:
-        # On-read: each replica has its own, without communication inside a solve.
-        return keras.Variable(
-            initializer="zeros",
-            shape=(),
-            dtype=dtype,
-            trainable=False,
-            autocast=False,
-            synchronization="on_read",
-            aggregation=aggregation,
-            name=name,
-        )
-
-    @property
-    def state_dtype(self) -> tf.DType:
-        """The dtype of the state: float32, or float64 under that policy."""
-        return tf.float64 if self.compute_dtype == "float64" else tf.float32
-
-    def build_dynamics(self, state_shape: tuple, condition_shape: tuple) -> None:
-        """Builds the dynamics and checks that it returns a derivative of the state's shape."""
-        dtype = self.state_dtype.name
-        tensors = [keras.KerasTensor(shape, dtype) for shape in (state_shape, condition_shape)]
-        if self._dynamics_takes_time:
-            tensors.insert(0, keras.KerasTensor((), dtype))
-        output = self.dynamics(*tensors)
-        if not hasattr(output, "shape") or tuple(output.shape) != tuple(state_shape):
-            raise ValueError(
-                f"The dynamics must return dz/dt of the state's shape {tuple(state_shape)}, but "
-                f"{self.dynamics.name!r} returned {getattr(output, 'shape', output)!r}. Change its "
-                f"last layer, or the number of channels before this layer."
-            )
-
     def integrate(
-        self, initial_state: tf.Tensor, condition: tf.Tensor, training: bool
+        self, initial_state: tf.Tensor, condition: tf.Tensor | None, training: bool
     ) -> tf.Tensor:
         """Solves dz/dt = F(t, z; x), z(0) = initial_state.
 
         Args:
             initial_state: z(0), of shape (batch, ...).
-            condition: x, of shape (batch, ...); gradients reach it.
+            condition: x, of shape (batch, ...), or None for dynamics without; gradients reach it.
             training: Whether the dynamics runs in training mode.
 
         Returns:
             z(T), of the shape of the initial state, in `state_dtype`.
         """
         initial_state = tf.cast(initial_state, self.state_dtype)
-        condition = tf.cast(condition, self.state_dtype)
-        masks = draw_masks(self.dynamics, tf.shape(condition)[0], training)
+        constants = {}
+        if condition is not None:
+            constants["condition"] = tf.cast(condition, self.state_dtype)
+        evaluate = self.hold_dynamics(tf.shape(initial_state)[0], training)
 
-        def ode_fn(time, state, condition):
-            arguments = (time,) if self._dynamics_takes_time else ()
-            with hold_masks(masks):
-                derivative = self.dynamics(*arguments, state, condition, training=training)
-            return tf.cast(derivative, state.dtype)
+        def ode_fn(time, state, **constants):
+            return evaluate(time, state, *constants.values())
 
         results = counting.solve_counted(
             self._solver,
             ode_fn,
             initial_state=initial_state,
             final_time=self.final_time,
-            constants={"condition": condition},
+            constants=constants,
             on_backward=self.backward_nfe.assign,
             first_step_size=None if self.step_size is None else self.step_size.value,
         )
@@ -220,7 +174,6 @@ class ODELayer(keras.layers.Layer):
     def get_config(self):
         return {
             **super().get_config(),
-            "dynamics": keras.saving.serialize_keras_object(self.dynamics),
             "solver": serialization.serialize(self.solver),
             "rtol": self.rtol,
             "atol": self.atol,
@@ -231,28 +184,6 @@ class ODELayer(keras.layers.Layer):
 
     @classmethod
     def from_config(cls, config):
-        config = dict(config)
-        config["dynamics"] = keras.saving.deserialize_keras_object(config["dynamics"])
-        config["solver"] = serialization.deserialize(config["solver"])
-        return cls(**config)
-
-
-def _takes_time(dynamics: keras.layers.Layer) -> bool:
-    """Whether `dynamics.call` is (t, z, x) rather than (z, x)."""
-    if not isinstance(dynamics, keras.layers.Layer):
-        raise ValueError(
-            f"dynamics must be a Keras layer called as dynamics(z, x), got {dynamics!r}."
+        return super().from_config(
+            {**config, "solver": serialization.deserialize(config["solver"])}
         )
-    names = [
-        name
-        for name, parameter in inspect.signature(dynamics.call).parameters.items()
-        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
-        and name not in ("training", "mask")
-    ]
-    takes_time = bool(names) and names[0] in ("t", "time")
-    if len(names) < 2 + takes_time:
-        raise ValueError(
-            "dynamics must have call(self, z, x) or call(self, t, z, x), but "
-            f"{type(dynamics).__name__}.call takes ({', '.join(names)})."
-        )
-    return takes_time

@@ -60,7 +60,7 @@ def solve(
                 # The record is of a type that cannot be saved: solve again to get another.
                 recorded = problem.forward(*arguments, record=True)
             result = backward_pass(problem, recorded, arguments, list(cotangents), variables)
-            return _first_order_only(mode, result)
+            return first_order_only(mode, result)
 
         return list(solution.states), grad
 
@@ -85,7 +85,7 @@ def _backprop(problem, initial_time, state, solution_times, constants) -> Soluti
     return solution._replace(states=list(reporting(*solution.states)))
 
 
-def _first_order_only(mode, gradients):
+def first_order_only(mode, gradients):
     """Lets the gradients through, and refuses to differentiate them once more."""
 
     @tf.custom_gradient

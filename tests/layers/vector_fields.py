@@ -35,18 +35,18 @@ class TimedDynamics(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable(package="homoode_tf_tests")
 class DenseDynamics(keras.layers.Layer):
-    """z' = tanh(W z + x) - z, smooth and nonlinear."""
+    """F(z; x) = tanh(W z + x) - z, smooth and nonlinear; x may be left out."""
 
     def __init__(self, units, **kwargs):
         super().__init__(**kwargs)
         self.units = units
         self.dense = keras.layers.Dense(units, dtype=self.dtype_policy)
 
-    def build(self, z_shape, x_shape):
+    def build(self, z_shape, x_shape=None):
         self.dense.build(z_shape)
 
-    def call(self, z, x):
-        return tf.tanh(self.dense(z) + x) - z
+    def call(self, z, x=None):
+        return tf.tanh(self.dense(z) + (0.0 if x is None else x)) - z
 
     def get_config(self):
         return {**super().get_config(), "units": self.units}

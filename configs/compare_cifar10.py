@@ -1,0 +1,20 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The family side by side on CIFAR-10, without augmentation.
+
+    python -m homoode_tf.compare --config=configs/compare_cifar10.py
+
+One seed, three epochs.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import cifar10
+from configs.compare_digits import compare
+
+
+def get_config() -> ConfigDict:
+    recipe = cifar10.get_config()
+    recipe.epochs = 3.0
+    recipe.augmentation.crop_padding = 0
+    recipe.augmentation.flip_probability = 0.0
+    return compare(recipe, seeds=(0,))

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains models side by side and reports on them.
+
+    python -m homoode_tf.compare --config=configs/compare_digits.py [--workdir=DIR] [--data_dir=DIR]
+
+Each run is a process of its own, one after the other. The same command again goes on where it was
+stopped. In the workdir stand `results.json`, `table.md` and `curves.png`, up to date after every
+run.
+"""
+
+import importlib.util
+import json
+import pathlib
+
+from absl import flags
+from ml_collections import config_flags
+
+from homoode_tf.compare import processes, summary
+from homoode_tf.compare.experiment import Experiment
+from homoode_tf.training import command_line
+from homoode_tf.training.workdir import write_atomically
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "The comparison, a configs/compare_*.py.", lock_config=True
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of all runs. Default: runs/compare_DATASET."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of the TFDS data sets. Default: TFDS's own."
+)
+
+
+def main() -> None:
+    """Does what the flags say."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("matplotlib is not installed; run: pip install -e '.[plots]'")
+    config = _CONFIG.value
+    workdir = _WORKDIR.value or f"runs/compare_{config.recipe.dataset}"
+    experiment = Experiment(config, workdir)
+    for name, (task, initial_point) in experiment.parameters.items():
+        print(f"{name}: {task:,} parameters, {initial_point} of the initial point", flush=True)
+    for number, member in enumerate(experiment.members, start=1):
+        outcome = processes.train(member, _DATA_DIR.value)
+        text = outcome.get("failure") or f"test accuracy {outcome['test_accuracy']:.2%}"
+        count = len(experiment.members)
+        print(f"[{number}/{count}] {member.model}, seed {member.seed}: {text}", flush=True)
+        _report(experiment)
+    print(summary.markdown_table(summary.summarise(experiment)))
+
+
+def _report(experiment: Experiment) -> None:
+    from homoode_tf.compare import figures
+
+    found = summary.summarise(experiment)
+    write_atomically(experiment.workdir / "results.json", json.dumps(found, indent=1) + "\n")
+    write_atomically(experiment.workdir / "table.md", summary.markdown_table(found))
+    figures.curves(experiment.workdir / "curves.png", found)
+
+
+if __name__ == "__main__":
+    command_line.run(main, default_config=pathlib.Path("configs") / "compare_digits.py")

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is compared: models that differ in a few fields of one recipe, each with several seeds."""
+
+import dataclasses
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import ml_collections
+
+from homoode_tf import models
+from homoode_tf.data import catalog
+
+_FIELDS = ("recipe", "models", "seeds", "parameter_tolerance")
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One run: a model with one seed.
+
+    Attributes:
+        model: Its name in the comparison.
+        seed: Of weights, dropout and the order of the data.
+        config: The whole config to train.
+        workdir: The run's folder.
+    """
+
+    model: str
+    seed: int
+    config: ml_collections.ConfigDict
+    workdir: pathlib.Path
+
+
+class Experiment:
+    """A comparison as a config describes it.
+
+    Args:
+        config: `get_config()` of a `configs/compare_*.py`: `recipe`, the config that all models
+            share; `models`, for each name the fields in which it differs; `seeds`; and
+            `parameter_tolerance`, the relative difference allowed between numbers of parameters.
+        workdir: Folder of the comparison.
+
+    Attributes:
+        members: The runs, seed by seed, so that an early look compares all models.
+        parameters: For each model (trained by the task, of the initial point).
+
+    Raises:
+        ValueError: If a field is missing, unknown or not allowed, or the numbers of parameters
+            differ by more than the tolerance.
+
+    Example:
+        >>> from configs import compare_digits
+        >>> experiment = Experiment(compare_digits.get_config(), "runs/compare")
+        >>> experiment.parameters["homoode"]
+        (131786, 64)
+    """
+
+    def __init__(self, config: ml_collections.ConfigDict, workdir: str | pathlib.Path):
+        if set(config.keys()) != set(_FIELDS):
+            raise ValueError(
+                f"A comparison's config has the fields {', '.join(_FIELDS)}; "
+                f"got {', '.join(sorted(config.keys()))}."
+            )
+        if not config.models or not config.seeds:
+            raise ValueError("config.models and config.seeds must not be empty.")
+        self.workdir = pathlib.Path(workdir).expanduser()
+        self.dataset = config.recipe.dataset
+        self._configs = {
+            name: _specialise(config.recipe, changes, name)
+            for name, changes in config.models.items()
+        }
+        self.members = [self._member(name, seed) for seed in config.seeds for name in self._configs]
+        self.parameters = {name: _count(model) for name, model in self._configs.items()}
+        self._check_parameters(config.parameter_tolerance)
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The models in the order of the config."""
+        return tuple(self._configs)
+
+    def config_of(self, model: str) -> ml_collections.ConfigDict:
+        """Returns the config of a model, with the recipe's own seed."""
+        return self._configs[model]
+
+    def _member(self, name: str, seed: int) -> Member:
+        config = ml_collections.ConfigDict(self._configs[name].to_dict())
+        config.seed = int(seed)
+        config.lock()
+        return Member(name, int(seed), config, self.workdir / name / f"seed{seed}")
+
+    def _check_parameters(self, tolerance: float) -> None:
+        counts = {name: task for name, (task, _) in self.parameters.items()}
+        smallest, largest = min(counts.values()), max(counts.values())
+        if largest > (1.0 + tolerance) * smallest:
+            listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+            raise ValueError(
+                f"The models' numbers of parameters must agree to {tolerance:.0%}, got {listed}. "
+                "Change channels or extra_channels of those that stand out."
+            )
+
+
+def _specialise(
+    recipe: ml_collections.ConfigDict, changes: Mapping[str, Any], name: str
+) -> ml_collections.ConfigDict:
+    config = ml_collections.ConfigDict(recipe.to_dict())
+    config.lock()
+    try:
+        config.update(changes)
+    except (KeyError, TypeError) as error:
+        message = " ".join(str(error).split())
+        raise ValueError(f"config.models.{name} does not fit the recipe: {message}.") from error
+    return config
+
+
+def _count(config: ml_collections.ConfigDict) -> tuple[int, int]:
+    info = catalog.find(config.dataset)
+    model = models.build(config.model, info.image_shape, info.num_classes, info.mean, info.std)
+    return model.task_parameters, model.initial_point_parameters

@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What all implicit layers share: dynamics, their evaluation within a solve, and counters."""
+
+import inspect
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+
+from homoode_tf.layers.variational_dropout import draw_masks, hold_masks
+
+
+class ImplicitLayer(keras.layers.Layer):
+    """Base of the layers whose output a solver finds by evaluating `dynamics` many times.
+
+    The state is float32 even under a half-precision policy (float64 under "float64"), so that the
+    solver has the digits it needs; the dynamics computes in its own dtype policy.
+
+    Args:
+        dynamics: Keras layer called as `dynamics(z, x)`, or `dynamics(z)` by layers without a
+            condition; a first argument of its `call` named `t` or `time` gets the time. Returns a
+            tensor of z's shape.
+        **kwargs: Keras layer arguments (`name`, `dtype`, ...).
+
+    Attributes:
+        forward_nfe: int64 scalar variable, evaluations of the dynamics in the last forward pass.
+        backward_nfe: int64 scalar variable, evaluations in the last backward pass; one evaluation
+            with its vector-Jacobian product counts once.
+
+    Raises:
+        ValueError: If `dynamics` is no Keras layer, or its `call` takes other arguments.
+    """
+
+    # Whether the dynamics is called with the layer's input as its condition x.
+    has_condition = True
+
+    def __init__(self, dynamics: keras.layers.Layer, **kwargs):
+        super().__init__(**kwargs)
+        self.dynamics = dynamics
+        self._dynamics_takes_time = _takes_time(dynamics, self.has_condition)
+
+    def build(self, input_shape):
+        self.forward_nfe = self._counter("forward_nfe")
+        self.backward_nfe = self._counter("backward_nfe")
+
+    def build_dynamics(self, state_shape: tuple, condition_shape: tuple | None = None) -> None:
+        """Builds the dynamics and checks that it returns a tensor of the state's shape."""
+        dtype = self.state_dtype.name
+        shapes = [state_shape] if condition_shape is None else [state_shape, condition_shape]
+        tensors = [keras.KerasTensor(shape, dtype) for shape in shapes]
+        if self._dynamics_takes_time:
+            tensors.insert(0, keras.KerasTensor((), dtype))
+        output = self.dynamics(*tensors)
+        if not hasattr(output, "shape") or tuple(output.shape) != tuple(state_shape):
+            raise ValueError(
+                f"The dynamics must return a tensor of the state's shape {tuple(state_shape)}, but "
+                f"{self.dynamics.name!r} returned {getattr(output, 'shape', output)!r}. Change its "
+                f"last layer, or the number of channels before this layer."
+            )
+
+    @property
+    def state_dtype(self) -> tf.DType:
+        """The dtype of the state: float32, or float64 under that policy."""
+        return tf.float64 if self.compute_dtype == "float64" else tf.float32
+
+    def hold_dynamics(self, batch_size: tf.Tensor, training: bool) -> Callable[..., tf.Tensor]:
+        """Draws the dropout masks of one pass and returns the dynamics under them.
+
+        Args:
+            batch_size: Number of samples.
+            training: Whether the dynamics runs in training mode.
+
+        Returns:
+            A function of (time, state, *condition) that returns a tensor of the state's dtype, the
+            same for the same arguments however often it is called.
+        """
+        masks = draw_masks(self.dynamics, batch_size, training)
+
+        def evaluate(time, state, *condition):
+            arguments = (time,) if self._dynamics_takes_time else ()
+            with hold_masks(masks):
+                output = self.dynamics(*arguments, state, *condition, training=training)
+            return tf.cast(output, state.dtype)
+
+        return evaluate
+
+    def _counter(self, name: str) -> keras.Variable:
+        return self._replica_variable(name, "int64", "only_first_replica")
+
+    def _replica_variable(self, name: str, dtype: str, aggregation: str) -> keras.Variable:
+        # On-read: each replica has its own, without communication inside a solve.
+        return keras.Variable(
+            initializer="zeros",
+            shape=(),
+            dtype=dtype,
+            trainable=False,
+            autocast=False,
+            synchronization="on_read",
+            aggregation=aggregation,
+            name=name,
+        )
+
+    def fix_channels(self, input_shape: tuple) -> None:
+        """Lets Keras refuse another rank or number of channels from now on, with its message."""
+        self.input_spec = keras.layers.InputSpec(ndim=len(input_shape), axes={-1: input_shape[-1]})
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "dynamics": keras.saving.serialize_keras_object(self.dynamics),
+        }
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        config["dynamics"] = keras.saving.deserialize_keras_object(config["dynamics"])
+        return cls(**config)
+
+
+def _takes_time(dynamics: keras.layers.Layer, has_condition: bool) -> bool:
+    """Whether the first argument of `dynamics.call` is the time."""
+    expected = "z, x" if has_condition else "z"
+    if not isinstance(dynamics, keras.layers.Layer):
+        raise ValueError(
+            f"dynamics must be a Keras layer called as dynamics({expected}), got {dynamics!r}."
+        )
+    parameters = [
+        parameter
+        for name, parameter in inspect.signature(dynamics.call).parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        and name not in ("training", "mask")
+    ]
+    takes_time = bool(parameters) and parameters[0].name in ("t", "time")
+    needed = 1 + has_condition + takes_time
+    required = [p for p in parameters if p.default is p.empty]
+    if len(parameters) < needed or len(required) > needed:
+        raise ValueError(
+            f"dynamics must have call(self, {expected}) or call(self, t, {expected}), but "
+            f"{type(dynamics).__name__}.call takes ({', '.join(p.name for p in parameters)})."
+        )
+    return takes_time

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Neural ODE layer: the input is where the state starts."""
+
+import keras
+import tensorflow as tf
+
+from homoode_tf.layers.ode_layer import ODELayer
+
+
+@keras.saving.register_keras_serializable(package="homoode_tf")
+class NeuralODE(ODELayer):
+    """Layer whose output is the end of an ODE that starts at its input.
+
+    ::
+
+        z'(t) = F(z(t)),   z(0) = x,   output z(T)
+
+    The flow of an ODE is invertible and cannot tear or fold space: where the task needs that, use
+    `AugmentedNeuralODE` or `HomoODE`.
+
+    Args:
+        dynamics: Keras layer called as `dynamics(z)`, or `dynamics(t, z)` where the first argument
+            of its `call` is named `t` or `time`. Returns dz/dt, of z's shape.
+        solver: As of `HomoODE`, and so are the arguments that follow.
+        rtol: Relative tolerance of the solver, for a solver given by name; positive.
+        atol: Absolute tolerance of the solver, for a solver given by name; positive.
+        final_time: T; positive.
+        gradient: "adjoint", "checkpoint" or "backprop", for a solver given by name.
+        step_control: "batch" or "sample", for a solver given by name.
+        **kwargs: Keras layer arguments (`name`, `dtype`, ...).
+
+    Call arguments:
+        inputs: x, float tensor of shape (batch, ..., channels).
+        training: Whether the dynamics drops out.
+
+    Returns:
+        z(T), of the inputs' shape, in the layer's compute dtype.
+
+    Attributes:
+        forward_nfe: int64 scalar variable, evaluations of F in the last forward pass.
+        backward_nfe: int64 scalar variable, evaluations of F in the last backward pass.
+
+    Raises:
+        ValueError: If an argument is not allowed, or the dynamics returns another shape than z's.
+        SolverError: As of `HomoODE`.
+
+    Example:
+        >>> NeuralODE(ConvDynamics(64))(tf.random.normal([8, 16, 16, 64])).shape
+        TensorShape([8, 16, 16, 64])
+
+    Reference:
+        Chen et al., "Neural Ordinary Differential Equations", NeurIPS 2018,
+        https://arxiv.org/abs/1806.07366
+    """
+
+    has_condition = False
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.build_dynamics(state_shape=self.compute_output_shape(input_shape))
+        self.fix_channels(input_shape)
+
+    def call(self, inputs, training=False):
+        final_state = self.integrate(self.initial_state(inputs), None, training)
+        return tf.cast(final_state, self.compute_dtype)
+
+    def initial_state(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns z(0) for the layer's inputs."""
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)

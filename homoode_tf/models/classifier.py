@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The image classifier: stem, implicit layer, head."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="homoode_tf")
+class ImageClassifier(keras.Model):
+    """Image -> normalised image -> stem -> x; shared z0 and x -> z(T) -> head -> logits.
+
+    Args:
+        stem: Layer from images to the condition x.
+        implicit: Layer from x to z(T), such as `HomoODE`.
+        head: Layer from z(T) to logits.
+        mean: Mean of each image channel, in units of pixels scaled to 0..1.
+        std: Standard deviation of each image channel, in the same units.
+        **kwargs: Keras model arguments.
+
+    Call arguments:
+        images: uint8 or float tensor of shape (batch, height, width, image channels), in 0..255.
+        training: Whether to run in training mode.
+
+    Returns:
+        Logits, float32 tensor of shape (batch, number of classes).
+    """
+
+    def __init__(
+        self,
+        stem: keras.layers.Layer,
+        implicit: keras.layers.Layer,
+        head: keras.layers.Layer,
+        mean: Sequence[float],
+        std: Sequence[float],
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.stem = stem
+        self.implicit = implicit
+        self.head = head
+        self.mean = tuple(float(value) for value in mean)
+        self.std = tuple(float(value) for value in std)
+
+    def build(self, input_shape):
+        shape = tuple(input_shape)  # a list where it comes from a `.keras` file
+        for part in (self.stem, self.implicit, self.head):
+            if not part.built:  # the parts of a loaded model come built
+                part.build(shape)
+            shape = part.compute_output_shape(shape)
+
+    def call(self, images, training=False):
+        condition = self.stem(self.normalise(images), training=training)
+        final_state = self.implicit(condition, training=training)
+        return self.head(final_state, training=training)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.head.num_classes)
+
+    def normalise(self, images: tf.Tensor) -> tf.Tensor:
+        """Returns images of 0..255 as float32 with zero mean and unit deviation a channel."""
+        return (tf.cast(images, tf.float32) / 255.0 - self.mean) / self.std
+
+    @property
+    def initial_point_variables(self) -> list[keras.Variable]:
+        """Trainable variables of the initial point; empty where there is none to train."""
+        initial_point = getattr(self.implicit, "initial_point", None)
+        return [] if initial_point is None else initial_point.trainable_variables
+
+    @property
+    def task_variables(self) -> list[keras.Variable]:
+        """All other trainable variables: those that the task's loss trains."""
+        own = {id(variable) for variable in self.initial_point_variables}
+        return [variable for variable in self.trainable_variables if id(variable) not in own]
+
+    @property
+    def initial_point_parameters(self) -> int:
+        """Number of trainable parameters of the initial point."""
+        return _count(self.initial_point_variables)
+
+    @property
+    def task_parameters(self) -> int:
+        """Number of trainable parameters beside the initial point's."""
+        return _count(self.task_variables)
+
+    def get_config(self):
+        parts = {
+            name: keras.saving.serialize_keras_object(getattr(self, name))
+            for name in ("stem", "implicit", "head")
+        }
+        return {**super().get_config(), **parts, "mean": self.mean, "std": self.std}
+
+    @classmethod
+    def from_config(cls, config):
+        config = dict(config)
+        for name in ("stem", "implicit", "head"):
+            config[name] = keras.saving.deserialize_keras_object(config[name])
+        return cls(**config)
+
+
+def _count(variables: list[keras.Variable]) -> int:
+    return sum(int(tf.reduce_prod(variable.shape)) for variable in variables)

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the state at the end to logits."""
+
+import keras
+
+from homoode_tf.layers import GroupNormalization
+from homoode_tf.models.initializers import BATCH_NORM_EPSILON, kernel_initializer
+
+
+@keras.saving.register_keras_serializable(package="homoode_tf")
+class Head(keras.layers.Layer):
+    """Turns z(T) into logits: GN, ReLU, conv1x1, BN, ReLU, global average pool, dense.
+
+    Args:
+        channels: Channels of the 1x1 convolution.
+        num_classes: Number of logits.
+        groups: Groups of the group normalisation.
+        batch_norm_momentum: Share of the past in the running moments, in Keras's sense.
+        **kwargs: Keras layer arguments.
+
+    Call arguments:
+        inputs: z(T), float tensor of shape (batch, height, width, state channels).
+        training: Whether batch norm uses the batch's moments.
+
+    Returns:
+        Logits, float32 tensor of shape (batch, num_classes).
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_classes: int,
+        groups: int = 32,
+        batch_norm_momentum: float = 0.9,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.channels = int(channels)
+        self.num_classes = int(num_classes)
+        self.groups = int(groups)
+        self.batch_norm_momentum = float(batch_norm_momentum)
+        policy = self.dtype_policy
+        self.state_norm = GroupNormalization(self.groups, dtype=policy, name="state_norm")
+        self.conv = keras.layers.Conv2D(
+            self.channels, 1, kernel_initializer=kernel_initializer(), dtype=policy, name="conv"
+        )
+        self.norm = keras.layers.BatchNormalization(
+            momentum=self.batch_norm_momentum,
+            epsilon=BATCH_NORM_EPSILON,
+            dtype=policy,
+            name="norm",
+        )
+        self.pool = keras.layers.GlobalAveragePooling2D(dtype=policy)
+        # Logits stay in float32 under a half-precision policy, for the softmax's sake.
+        self.logits = keras.layers.Dense(
+            self.num_classes,
+            kernel_initializer=kernel_initializer(),
+            dtype=self.variable_dtype,
+            name="logits",
+        )
+
+    def build(self, input_shape):
+        self.state_norm.build(input_shape)
+        self.conv.build(input_shape)
+        shape = self.conv.compute_output_shape(input_shape)
+        self.norm.build(shape)
+        self.logits.build(self.pool.compute_output_shape(shape))
+
+    def call(self, inputs, training=False):
+        y = self.conv(keras.ops.relu(self.state_norm(inputs)))
+        return self.logits(self.pool(keras.ops.relu(self.norm(y, training=training))))
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.num_classes)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "num_classes": self.num_classes,
+            "groups": self.groups,
+            "batch_norm_momentum": self.batch_norm_momentum,
+        }

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From an image to the condition."""
+
+from collections.abc import Sequence
+
+import keras
+
+from homoode_tf.models.initializers import BATCH_NORM_EPSILON, kernel_initializer
+
+
+@keras.saving.register_keras_serializable(package="homoode_tf")
+class Stem(keras.layers.Layer):
+    """Two 3x3 convolutions with batch norm and ReLU that turn an image into the condition x.
+
+    Args:
+        channels: Channels of both convolutions.
+        strides: Stride of each convolution; (1, 2) halves the image once.
+        batch_norm_momentum: Share of the past in the running moments, in Keras's sense.
+        **kwargs: Keras layer arguments.
+
+    Call arguments:
+        inputs: Normalised images, float tensor of shape (batch, height, width, image channels).
+        training: Whether batch norm uses the batch's moments.
+
+    Returns:
+        x, of shape (batch, ceil(height / s), ceil(width / s), channels), s the strides' product.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        strides: Sequence[int] = (1, 2),
+        batch_norm_momentum: float = 0.9,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        if len(strides) != 2 or any(stride not in (1, 2) for stride in strides):
+            raise ValueError(f"strides must be two numbers, each 1 or 2, got {tuple(strides)!r}.")
+        self.channels = int(channels)
+        self.strides = tuple(strides)
+        self.batch_norm_momentum = float(batch_norm_momentum)
+        # Padding of 1 on every side; padding="same" would pad an even image on one side only.
+        self.padding = keras.layers.ZeroPadding2D(1, dtype=self.dtype_policy)
+        self.convolutions, self.norms = [], []
+        for number, stride in enumerate(self.strides, start=1):
+            self.convolutions.append(
+                keras.layers.Conv2D(
+                    self.channels,
+                    3,
+                    strides=stride,
+                    kernel_initializer=kernel_initializer(),
+                    dtype=self.dtype_policy,
+                    name=f"conv{number}",
+                )
+            )
+            self.norms.append(
+                keras.layers.BatchNormalization(
+                    momentum=self.batch_norm_momentum,
+                    epsilon=BATCH_NORM_EPSILON,
+                    dtype=self.dtype_policy,
+                    name=f"norm{number}",
+                )
+            )
+
+    def build(self, input_shape):
+        shape = tuple(input_shape)
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            shape = self.padding.compute_output_shape(shape)
+            convolution.build(shape)
+            shape = convolution.compute_output_shape(shape)
+            norm.build(shape)
+
+    def call(self, inputs, training=False):
+        x = inputs
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            x = keras.ops.relu(norm(convolution(self.padding(x)), training=training))
+        return x
+
+    def compute_output_shape(self, input_shape):
+        batch, *sizes, _ = input_shape
+        for stride in self.strides:
+            sizes = [size and -(-size // stride) for size in sizes]
+        return (batch, *sizes, self.channels)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "channels": self.channels,
+            "strides": self.strides,
+            "batch_norm_momentum": self.batch_norm_momentum,
+        }

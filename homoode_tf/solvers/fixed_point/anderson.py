@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Anderson acceleration."""
+
+import numbers
+from typing import Any
+
+import tensorflow as tf
+
+from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, put_row
+from homoode_tf.solvers.validation import check_positive
+
+# Relative to the normalised columns; what the normal equations need to stay regular.
+_REGULARISATION = {tf.float64: 1e-11, tf.float32: 1e-6}
+
+
+class Anderson(FixedPointSolver):
+    """Mixes the last iterates so that their linear model of the residual is smallest.
+
+    With f = g(z) - z, the differences dZ and dF of the last `memory` + 1 iterates and residuals,
+    and
+
+        gamma = argmin ||f - dF gamma||,
+
+    the next iterate is z + damping f - (dZ + damping dF) gamma. For linear g this is equivalent to
+    GMRES. One evaluation an iteration, 2 `memory` stored states.
+
+    Args:
+      memory: How many differences are kept.
+      damping: Weight of the residual; positive.
+      **options: Arguments of `FixedPointSolver`.
+
+    Example: `Anderson(memory=5, rtol=1e-6).solve(tf.cos, tf.zeros([1, 1])).state  # 0.739`
+
+    Reference: Walker and Ni (2011), Anderson Acceleration for Fixed-Point Iterations,
+    doi:10.1137/10078356X.
+    """
+
+    def __init__(self, memory: int = 5, damping: float = 1.0, **options: Any):
+        super().__init__(**options)
+        check_positive("memory", memory, numbers.Integral)
+        check_positive("damping", damping, numbers.Real)
+        self.memory = int(memory)
+        self.damping = float(damping)
+
+    def _begin(self, state):
+        shape = tf.shape(state)
+        empty = tf.zeros([shape[0], self.memory, shape[1]], state.dtype)
+        empty = tf.ensure_shape(empty, [state.shape[0], self.memory, state.shape[1]])
+        return state, tf.zeros_like(state), empty, empty
+
+    def _step(self, fn, iterate, memory):
+        number, state, residual = iterate
+        last_state, last_residual, states, residuals = memory
+        # The first iteration has no difference yet, and stores zeros, which weigh nothing.
+        seen = tf.cast(number > 0, state.dtype)
+        slot = tf.math.floormod(number - 1, self.memory)
+        states = put_row(states, slot, seen * (state - last_state))
+        residuals = put_row(residuals, slot, seen * (residual - last_residual))
+        weights = _least_squares(residuals, residual)
+        mixed = tf.linalg.matvec(states + self.damping * residuals, weights, transpose_a=True)
+        following = state + self.damping * residual - mixed
+        return following, (state, residual, states, residuals), tf.constant(0)
+
+
+def _least_squares(rows: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+    """The g that minimises |target - rows^T g|, for (batch, m, n) rows; zero rows get zero."""
+    identity = tf.eye(rows.shape[1], dtype=rows.dtype)
+    lengths = tf.norm(rows, axis=2, keepdims=True)
+    unit = tf.math.divide_no_nan(rows, lengths)
+    gram = tf.matmul(unit, unit, transpose_b=True)
+    gram += _REGULARISATION.get(rows.dtype, 1e-6) * identity
+    # A sample that overflows must not end the factorisation of all others.
+    gram = tf.where(tf.reduce_all(tf.math.is_finite(gram), [1, 2], keepdims=True), gram, identity)
+    right = tf.linalg.matvec(unit, target)[..., tf.newaxis]
+    solution = tf.linalg.cholesky_solve(tf.linalg.cholesky(gram), right)
+    return tf.math.divide_no_nan(solution, lengths)[..., 0]

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Broyden's method with limited memory."""
+
+import numbers
+from typing import Any
+
+import tensorflow as tf
+
+from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, dot, put_row
+from homoode_tf.solvers.validation import check_choice, check_positive
+
+UPDATES = ("good", "bad")
+
+
+class Broyden(FixedPointSolver):
+    """Newton's method with an inverse Jacobian that is learnt from the steps taken.
+
+    With f = g(z) - z, the inverse H of its Jacobian starts as -I, and after each step dz that
+    changed the residual by df it becomes
+
+        H + (dz - H df) v^T / (v^T df),    v = H^T dz ("good") or df ("bad"),
+
+    which is the smallest change of the Jacobian (of its inverse) that explains the step. H is kept
+    as -I + U V^T with `memory` pairs, and starts anew when these are used up. One evaluation an
+    iteration. Without a line search: from afar use Newton-Krylov or a homotopy.
+
+    Args:
+      update: "good" or "bad", Broyden's own names.
+      memory: How many pairs are kept.
+      **options: Arguments of `FixedPointSolver`.
+
+    Example: `Broyden(rtol=1e-6).solve(tf.cos, tf.zeros([1, 1])).state  # 0.739`
+
+    Reference: Broyden (1965), doi:10.1090/S0025-5718-1965-0198670-6; the limited memory as in
+    Bai, Kolter and Koltun (2019), arXiv:1909.01377.
+    """
+
+    def __init__(self, update: str = "good", memory: int = 20, **options: Any):
+        super().__init__(**options)
+        check_choice("update", update, UPDATES)
+        check_positive("memory", memory, numbers.Integral)
+        self.update = update
+        self.memory = int(memory)
+
+    def _begin(self, state):
+        shape = tf.shape(state)
+        empty = tf.zeros([shape[0], self.memory, shape[1]], state.dtype)
+        empty = tf.ensure_shape(empty, [state.shape[0], self.memory, state.shape[1]])
+        return state, tf.zeros_like(state), empty, empty
+
+    def _step(self, fn, iterate, memory):
+        number, state, residual = iterate
+        last_state, last_residual, left, right = memory
+        slot = tf.math.floormod(number - 1, self.memory)
+        kept = tf.cast((slot > 0) & (number > 0), state.dtype)
+        left, right = kept * left, kept * right
+        moved, changed = state - last_state, residual - last_residual
+        predicted = _apply(left, right, changed)
+        direction = _apply(right, left, moved) if self.update == "good" else changed
+        curvature = dot(direction, changed)
+        # A step that teaches nothing (none was taken, or the sample stands still) is left out.
+        usable = (tf.abs(curvature) > 1e-30) & (number > 0)
+        pair = tf.where(usable, (moved - predicted) / curvature, tf.zeros_like(state))
+        left, right = put_row(left, slot, pair), put_row(right, slot, direction)
+        following = state - _apply(left, right, residual)
+        return following, (state, residual, left, right), tf.constant(0)
+
+
+def _apply(left: tf.Tensor, right: tf.Tensor, vector: tf.Tensor) -> tf.Tensor:
+    """(-I + left^T right) vector, for (batch, m, n) factors."""
+    return tf.linalg.matvec(left, tf.linalg.matvec(right, vector), transpose_a=True) - vector

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The iteration that all fixed-point solvers share: per sample, with the best iterate kept."""
+
+import abc
+import numbers
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from homoode_tf.solvers.fixed_point.results import (
+    ON_FAILURE,
+    FixedPointResults,
+    FixedPointStatus,
+    report_failure,
+)
+from homoode_tf.solvers.validation import check_choice, check_positive
+
+_RUNNING = 1
+Map = Callable[[tf.Tensor], tf.Tensor]
+
+
+class Iterate(NamedTuple):
+    """Where an iteration stands.
+
+    Attributes:
+      number: int32 scalar, iterations made before.
+      state: z, of shape (batch, n).
+      residual: g(z) - z, of the same shape.
+    """
+
+    number: tf.Tensor
+    state: tf.Tensor
+    residual: tf.Tensor
+
+
+class FixedPointSolver(abc.ABC):
+    """Base of the solvers of z = g(z), one equation for each sample of a batch.
+
+    A sample has converged when
+
+        rms(g(z) - z) <= atol + rtol rms(g(z)),
+
+    with the root mean square over all elements of the sample. It then stands still, so its answer
+    does not depend on the other samples of the batch. A sample that does not converge within
+    `max_num_iterations`, or meets values that are not finite, ends with a status, and its iterate
+    with the smallest residual is returned.
+
+    The solve itself is not differentiated: see `fixed_point.differentiate`.
+
+    Args:
+      rtol: Relative tolerance.
+      atol: Absolute tolerance.
+      max_num_iterations: Largest number of iterations.
+      on_failure: "warn" (eagerly by `FixedPointWarning`, in a graph by a line on the standard error
+        stream), "raise", or "return" without a word.
+
+    Raises:
+      ValueError: If an argument has a value that is not allowed.
+    """
+
+    def __init__(
+        self,
+        *,
+        rtol: float = 1e-3,
+        atol: float = 1e-6,
+        max_num_iterations: int = 50,
+        on_failure: str = "warn",
+    ):
+        check_positive("rtol", rtol, numbers.Real)
+        check_positive("atol", atol, numbers.Real)
+        check_positive("max_num_iterations", max_num_iterations, numbers.Integral)
+        check_choice("on_failure", on_failure, ON_FAILURE)
+        self.rtol = float(rtol)
+        self.atol = float(atol)
+        self.max_num_iterations = int(max_num_iterations)
+        self.on_failure = on_failure
+
+    @property
+    def name(self) -> str:
+        """Name of the method in messages."""
+        return type(self).__name__
+
+    @abc.abstractmethod
+    def _begin(self, state: tf.Tensor) -> Any:
+        """What the method remembers before the first iteration: a nest of tensors."""
+
+    @abc.abstractmethod
+    def _step(self, fn: Map, iterate: Iterate, memory: Any) -> tuple[tf.Tensor, Any, tf.Tensor]:
+        """The next z, what is remembered of this step, and evaluations of g made for it."""
+
+    # Converting this package by AutoGraph would only make tracing slower.
+    @tf.autograph.experimental.do_not_convert
+    def solve(self, fn: Map, initial_state: tf.Tensor) -> FixedPointResults:
+        """Solves z = fn(z).
+
+        Args:
+          fn: The map g, from a tensor of shape (batch, ...) to one of the same shape and dtype; it
+            must treat the samples independently.
+          initial_state: Where to start, floating tensor of shape (batch, ...).
+
+        Returns:
+          `FixedPointResults`.
+
+        Raises:
+          TypeError: If the state is not floating.
+          ValueError: If the state has no batch dimension, or `fn` changes its shape.
+          FixedPointError: With on_failure="raise", in eager mode; a graph raises
+            InvalidArgumentError.
+        """
+        initial_state = tf.convert_to_tensor(initial_state)
+        if not initial_state.dtype.is_floating:
+            raise TypeError(f"initial_state must be floating, got {initial_state.dtype.name}.")
+        if initial_state.shape.rank in (None, 0):
+            raise ValueError(
+                "initial_state must have a leading batch dimension, got shape "
+                f"{initial_state.shape}."
+            )
+        shape = tf.shape(initial_state)
+
+        def flat_fn(flat):
+            # Not tf.ensure_shape, which forward-mode differentiation (2.21) fails at.
+            state = tf.reshape(flat, shape)
+            state.set_shape(initial_state.shape)
+            image = tf.convert_to_tensor(fn(state))
+            if not image.shape.is_compatible_with(state.shape):
+                raise ValueError(
+                    f"fn must return the shape of its state {state.shape}, got {image.shape}."
+                )
+            return tf.reshape(tf.cast(image, flat.dtype), tf.shape(flat))
+
+        flat = tf.reshape(tf.stop_gradient(initial_state), [shape[0], -1])
+        size = initial_state.shape[1:].num_elements()
+        flat = tf.ensure_shape(flat, [initial_state.shape[0], size])
+        results = self._iterate(flat_fn, flat)
+        results = results._replace(
+            state=tf.ensure_shape(tf.reshape(results.state, shape), initial_state.shape)
+        )
+        report_failure(results, self.name, self.on_failure)
+        return results
+
+    def _iterate(self, fn: Map, state: tf.Tensor) -> FixedPointResults:
+        batch = tf.shape(state)[:1]
+        infinite = tf.fill(batch, tf.constant(float("inf"), state.dtype))
+        running = tf.fill(batch, _RUNNING)
+
+        def body(number, state, best, best_ratio, best_norm, status, iterations, memory, count):
+            image = fn(state)
+            residual = image - state
+            norm = root_mean_square(residual)
+            ratio = norm / (self.atol + self.rtol * root_mean_square(image))
+            going = status == _RUNNING
+            finite = tf.math.is_finite(norm)
+            # A ratio of NaN improves on nothing.
+            improved = going & (ratio < best_ratio)
+            best = tf.where(improved[:, tf.newaxis], state, best)
+            best_ratio = tf.where(improved, ratio, best_ratio)
+            best_norm = tf.where(improved, norm, best_norm)
+            status = tf.where(going & (ratio <= 1.0), int(FixedPointStatus.CONVERGED), status)
+            status = tf.where(going & ~finite, int(FixedPointStatus.NON_FINITE), status)
+            iterations += tf.cast(going, tf.int32)
+            going = status == _RUNNING
+            # Samples that stand still must not spoil a method's linear algebra.
+            residual = tf.where(going[:, tf.newaxis], residual, tf.zeros_like(residual))
+            following, memory, evaluations = tf.cond(
+                tf.reduce_any(going) & (number + 1 < self.max_num_iterations),
+                lambda: self._step(fn, Iterate(number, state, residual), memory),
+                lambda: (tf.identity(state), memory, tf.constant(0)),
+            )
+            state = tf.where(going[:, tf.newaxis], following, state)
+            count += 1 + evaluations
+            return (
+                number + 1,
+                state,
+                best,
+                best_ratio,
+                best_norm,
+                status,
+                iterations,
+                memory,
+                count,
+            )
+
+        _, _, best, _, norm, status, iterations, _, count = tf.while_loop(
+            lambda number, state, best, ratio, norm, status, *_: tf.reduce_any(status == _RUNNING),
+            body,
+            (
+                tf.constant(0),
+                state,
+                state,
+                infinite,
+                infinite,
+                running,
+                tf.zeros(batch, tf.int32),
+                self._begin(state),
+                tf.constant(0),
+            ),
+            parallel_iterations=1,
+            maximum_iterations=self.max_num_iterations,
+        )
+        status = tf.where(status == _RUNNING, int(FixedPointStatus.MAX_NUM_ITERATIONS), status)
+        results = FixedPointResults(best, norm, status, iterations, count)
+        return FixedPointResults(
+            *(tf.stop_gradient(x) if x.dtype.is_floating else x for x in results)
+        )
+
+
+def root_mean_square(x: tf.Tensor) -> tf.Tensor:
+    """sqrt(mean(x^2)) of each row of (batch, n); shape (batch,)."""
+    return tf.sqrt(tf.reduce_mean(tf.square(x), axis=1))
+
+
+def dot(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """Inner products of the rows of two (batch, n); shape (batch, 1)."""
+    return tf.reduce_sum(x * y, axis=1, keepdims=True)
+
+
+def put_row(rows: tf.Tensor, index: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
+    """Returns (batch, m, n) `rows` with every sample's row `index` replaced by (batch, n) `row`."""
+    chosen = tf.range(tf.shape(rows)[1]) == index
+    return tf.where(chosen[tf.newaxis, :, tf.newaxis], row[:, tf.newaxis], rows)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fixed-point solvers by name."""
+
+import functools
+from typing import Any
+
+from homoode_tf.solvers.fixed_point.anderson import Anderson
+from homoode_tf.solvers.fixed_point.broyden import Broyden
+from homoode_tf.solvers.fixed_point.damped import Damped
+from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver
+from homoode_tf.solvers.fixed_point.newton_krylov import NewtonKrylov
+
+_BY_NAME = {
+    "damped": Damped,
+    "anderson": Anderson,
+    "broyden": Broyden,
+    "bad_broyden": functools.partial(Broyden, update="bad"),
+    "newton_krylov": NewtonKrylov,
+}
+
+
+def names() -> tuple[str, ...]:
+    """Names of the fixed-point solvers."""
+    return tuple(_BY_NAME)
+
+
+def get(name: str, **options: Any) -> FixedPointSolver:
+    """Makes a fixed-point solver.
+
+    Args:
+      name: One of `names()`.
+      **options: Arguments of the class.
+
+    Returns:
+      The solver.
+
+    Raises:
+      ValueError: If the name is unknown, or an option has a value that is not allowed.
+      TypeError: If an option is unknown.
+
+    Example: `get("anderson", memory=5, rtol=1e-4)`.
+    """
+    if name not in _BY_NAME:
+        raise ValueError(f"Unknown fixed-point solver {name!r}; known are {', '.join(names())}.")
+    return _BY_NAME[name](**options)

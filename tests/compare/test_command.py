@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command as a user runs it, on a few steps of digits."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+CONFIG = """
+from configs import compare_digits
+
+
+def get_config():
+    config = compare_digits.get_config()
+    config.recipe.batch_size = 200
+    config.recipe.epochs = 0.3
+    config.recipe.model.update({"channels": 4, "head_channels": 6, "groups": 2})
+    config.seeds = (0,)
+    for name in list(config.models):
+        if name not in ("resnet", "homoode"):
+            del config.models[name]
+    # A run that fails: its weights overflow.
+    config.models.failing = {"optimizer": {"name": "sgd", "learning_rate": 1e30}}
+    return config
+"""
+
+
+def run(tmp_path, *arguments):
+    config = tmp_path / "compare.py"
+    config.write_text(CONFIG)
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "homoode_tf.compare",
+            f"--config={config}",
+            f"--workdir={tmp_path / 'runs'}",
+            f"--data_dir={tmp_path / 'data'}",
+            *arguments,
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_trains_reports_and_resumes(tmp_path):
+    pytest.importorskip("matplotlib")
+    first = run(tmp_path)
+    assert first.returncode == 0, first.stderr
+    results = json.loads((tmp_path / "runs" / "results.json").read_text())["models"]
+    assert set(results) == {"resnet", "homoode", "failing"}
+    for name, row in results.items():
+        if name == "failing":
+            assert len(row["failures"]) == 1 and not row["test_accuracies"]
+            continue
+        assert len(row["test_accuracies"]) == 1 and not row["failures"], row["failures"]
+        assert row["nfe_forward"] > 0 and row["nfe_backward"] > 0
+    assert results["resnet"]["nfe_forward"] == 7
+    assert "| homoode |" in (tmp_path / "runs" / "table.md").read_text()
+    assert (tmp_path / "runs" / "curves.png").exists()
+
+    log = tmp_path / "runs" / "homoode" / "seed0" / "log.txt"
+    before = log.read_text()
+    again = run(tmp_path)
+    assert again.returncode == 0
+    assert "[2/3]" in again.stdout and log.read_text() == before
+
+
+def test_errors_end_as_one_line(tmp_path):
+    result = run(tmp_path, "--config.parameter_tolerance=1e-6")
+    assert result.returncode == 1
+    assert "must agree to 0%" in result.stderr.splitlines()[-1]

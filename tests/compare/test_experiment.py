@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: Apache-2.0
+import importlib
+
+import ml_collections
+import pytest
+
+from homoode_tf.compare import Experiment
+
+CONFIGS = ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", "cifar100")
+
+
+def load(name):
+    return importlib.import_module(f"configs.compare_{name}").get_config()
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_parameters_agree_to_one_per_cent(name, tmp_path):
+    """An `Experiment` refuses to be made otherwise."""
+    experiment = Experiment(load(name), tmp_path)
+    assert experiment.dataset == name
+    assert set(experiment.model_names) == {
+        "resnet",
+        "neural_ode",
+        "augmented_neural_ode",
+        "deq",
+        "homoode",
+        "homoode_fixed_z0",
+        "homoode_zero_z0",
+    }
+    learned = {n for n, (_, initial_point) in experiment.parameters.items() if initial_point}
+    assert learned == {"homoode"}
+
+
+def test_members_differ_in_model_and_seed_alone(tmp_path):
+    experiment = Experiment(load("digits"), tmp_path)
+    assert len(experiment.members) == 7 * 5
+    assert len({member.workdir for member in experiment.members}) == 7 * 5
+    # All models of a seed come before the next seed.
+    assert [member.seed for member in experiment.members[:8]] == [0] * 7 + [1]
+    for member in experiment.members:
+        config = member.config.to_dict()
+        own = experiment.config_of(member.model).to_dict()
+        assert config.pop("seed") == member.seed
+        own.pop("seed")
+        assert config == own
+    first, *others = (experiment.config_of(name).to_dict() for name in experiment.model_names)
+    for other in others:
+        assert {k: v for k, v in other.items() if k != "model"} == {
+            k: v for k, v in first.items() if k != "model"
+        }
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"models": {"a": {"model": {"chanels": 3}}}}, "config.models.a does not fit"),
+        (
+            {"models": {"a": {}, "b": {"model": {"channels": 96}}}},
+            "must agree to 1%",
+        ),
+        ({"models": {}}, "must not be empty"),
+        ({"seeds": ()}, "must not be empty"),
+        ({"seed": 1}, "has the fields recipe, models, seeds"),
+        ({"models": {"a": {"model": {"layer": "ode"}}}}, "config.model.layer must be one of"),
+    ],
+)
+def test_errors(change, message, tmp_path):
+    config = ml_collections.ConfigDict({**load("digits").to_dict(), **change})
+    with pytest.raises(ValueError, match=message):
+        Experiment(config, tmp_path)
