@@ -32,9 +32,14 @@ class HomoODE(ODELayer):
         rtol: Relative tolerance of the solver, for a solver given by name; positive.
         atol: Absolute tolerance of the solver, for a solver given by name; positive.
         final_time: T; positive.
-        gradient: How the backward pass is made, for a solver given by name: "adjoint" integrates
-            the adjoint ODE with constant memory; the other modes of `homoode_tf.solvers` are
-            exact derivatives of the steps taken and keep them in memory.
+        gradient: How the backward pass is made, for a solver given by name. "checkpoint" is the
+            exact derivative of the steps taken and stores one state a step; "backprop" is the same
+            derivative with everything stored; "adjoint" integrates the adjoint ODE, as exactly as
+            its tolerance (ten times rtol and atol), with constant memory. Measured with the
+            CIFAR-10 model at batch 64 and 1e-3 (`benchmarks.train_step`), a training step took
+            0.44, 0.35 and 0.98 s and 443, 978 and 452 MiB: hence the default, which is exact and
+            grows little with the number of steps, at a quarter more time than the fastest.
+            Only "adjoint" compiles under XLA (jit_compile=True) without a bound on the steps.
         step_control: "batch" takes one step size for all samples, the faster way to train; "sample"
             gives each its own, so that its result does not depend on its batch mates. For a solver
             given by name.
@@ -79,7 +84,7 @@ class HomoODE(ODELayer):
         rtol: float = 1e-3,
         atol: float = 1e-3,
         final_time: float = 1.0,
-        gradient: str = "adjoint",
+        gradient: str = "checkpoint",
         step_control: str = "batch",
         initial_point: str | keras.layers.Layer = "learned",
         **kwargs,

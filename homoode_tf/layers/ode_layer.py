@@ -14,6 +14,7 @@ from homoode_tf.solvers import counting, serialization
 
 _DEFAULT_RTOL = 1e-3
 _DEFAULT_ATOL = 1e-3
+_DEFAULT_GRADIENT = "checkpoint"
 
 
 class ODELayer(ImplicitLayer):
@@ -28,8 +29,8 @@ class ODELayer(ImplicitLayer):
         rtol: Relative tolerance, for a solver given by name.
         atol: Absolute tolerance, for a solver given by name.
         final_time: T, in the unit of the dynamics' time; the solve starts at 0.
-        gradient: "adjoint" (continuous adjoint, constant memory, solved to ten times the
-            tolerances) or another mode of `homoode_tf.solvers`, for a solver given by name.
+        gradient: A mode of `homoode_tf.solvers`, for a solver given by name; "adjoint" is solved to
+            ten times the tolerances.
         step_control: "batch" (one step size for all samples, the faster) or "sample" (each sample
             its own, so that its result does not depend on the others), for a solver given by name.
         **kwargs: Keras layer arguments (`name`, `dtype`, ...).
@@ -50,7 +51,7 @@ class ODELayer(ImplicitLayer):
         rtol: float = _DEFAULT_RTOL,
         atol: float = _DEFAULT_ATOL,
         final_time: float = 1.0,
-        gradient: str = "adjoint",
+        gradient: str = _DEFAULT_GRADIENT,
         step_control: str = "batch",
         **kwargs,
     ):
@@ -65,6 +66,8 @@ class ODELayer(ImplicitLayer):
         self.gradient = gradient
         self.step_control = step_control
         self._solver = self._make_solver(step_control)
+        # Where XLA cannot compile the backward pass, Keras's jit_compile="auto" is to know.
+        self.supports_jit = getattr(self._solver, "gradient_compiles", True)
 
     def _make_solver(self, step_control: str) -> tfp.math.ode.Solver:
         if isinstance(self.solver, str):
@@ -86,7 +89,7 @@ class ODELayer(ImplicitLayer):
                 f"got {self.solver!r}."
             )
         given = (self.rtol, self.atol, self.gradient, self.step_control)
-        if given != (_DEFAULT_RTOL, _DEFAULT_ATOL, "adjoint", "batch"):
+        if given != (_DEFAULT_RTOL, _DEFAULT_ATOL, _DEFAULT_GRADIENT, "batch"):
             raise ValueError(
                 "rtol, atol, gradient and step_control belong to a solver given by name; this "
                 f"layer got the object {self.solver!r} together with rtol={self.rtol}, "

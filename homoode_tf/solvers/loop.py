@@ -11,9 +11,6 @@ from homoode_tf.solvers.status import Diagnostics, Status
 from homoode_tf.solvers.step_control import error_ratio, initial_step_size, stretched_step_size
 from homoode_tf.solvers.stepping import Slope, Tensors, combine, dense_weights, take_step
 
-# Arrays of at most so many steps are made at full size at once, as XLA needs it; longer ones grow.
-_LARGEST_FIXED_ARRAY = 1024
-
 _Carry = collections.namedtuple(
     "_Carry",
     "time step_size state slope integral ratio rejected first_step accepted attempts status "
@@ -166,10 +163,7 @@ class Loop:
     def _make_record(self):
         if not self.record:
             return ()
-        limit = self.method.max_num_steps
-        if self.method.num_steps is not None:
-            limit = min(limit, self.method.num_steps)
-        fixed = limit <= _LARGEST_FIXED_ARRAY
+        limit, fixed = self.method.largest_number_of_steps, self.method.records_fixed_arrays
         make = lambda dtype, shape: self._array(  # noqa: E731
             dtype, shape, limit if fixed else 0, not fixed
         )

@@ -222,6 +222,11 @@ class RungeKutta(tfp.math.ode.Solver):
         """Whether step sizes are controlled."""
         return not self._method.fixed
 
+    @property
+    def gradient_compiles(self) -> bool:
+        """Whether XLA can compile the backward pass: it must know a bound on stored steps."""
+        return self._gradient == "adjoint" or self._method.records_fixed_arrays
+
     # Converting this package by AutoGraph would only make tracing slower.
     @tf.autograph.experimental.do_not_convert
     def solve(

@@ -11,6 +11,9 @@ from homoode_tf.solvers.status import Diagnostics
 from homoode_tf.solvers.step_control import PIController
 from homoode_tf.solvers.stepping import Field, Slope, Tensors
 
+# Arrays of more steps grow as they are filled.
+_LARGEST_FIXED_ARRAY = 1024
+
 
 @dataclasses.dataclass(frozen=True)
 class Method:
@@ -29,6 +32,18 @@ class Method:
     def fixed(self) -> bool:
         """Whether steps are of a given size, without control."""
         return self.num_steps is not None or self.step_size is not None
+
+    @property
+    def largest_number_of_steps(self) -> int:
+        """Bound on the number of steps."""
+        if self.num_steps is None:
+            return self.max_num_steps
+        return min(self.num_steps, self.max_num_steps)
+
+    @property
+    def records_fixed_arrays(self) -> bool:
+        """Whether arrays for all steps are made at full size at once, as XLA needs it."""
+        return self.largest_number_of_steps <= _LARGEST_FIXED_ARRAY
 
 
 @dataclasses.dataclass(frozen=True)

@@ -205,6 +205,20 @@ class TestAsKerasLayer:
             assert gradient.dtype == variable.dtype
             assert np.isfinite(gradient.numpy()).all()
 
+    def test_keras_knows_what_xla_can_compile(self):
+        """Without a bound on its steps XLA cannot store them."""
+        bounded = solvers.get("dopri5", gradient="checkpoint", max_num_steps=32)
+        cases = {True: [{"gradient": "adjoint"}, {"solver": bounded}], False: [{}]}
+        for supported, options in cases.items():
+            for each in options:
+                model = keras.Sequential([HomoODE(DenseDynamics(4), **each)])
+                model.compile("sgd", "mse", jit_compile=supported)
+                assert model.layers[0].supports_jit == supported
+        model = keras.Sequential([HomoODE(DenseDynamics(4), bounded)])
+        model.compile("sgd", "mse", jit_compile=True)
+        x = random(8, 4)
+        assert np.isfinite(model.fit(x, x, verbose=0).history["loss"]).all()
+
 
 class TestErrors:
     @pytest.mark.parametrize("name", ["rtol", "atol", "final_time"])
