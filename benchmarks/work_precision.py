@@ -73,7 +73,8 @@ def _make_ours(problem, name: str) -> Callable[[float], Callable[[], tuple[np.nd
     start = tf.constant(problem.start, tf.float64)
 
     def make(tolerance):
-        solver = solvers.get(name, rtol=tolerance, atol=tolerance)
+        # Low orders take many steps; what ends them is --max_evaluations.
+        solver = solvers.get(name, rtol=tolerance, atol=tolerance, max_num_steps=10_000_000)
 
         @tf.function(autograph=False)
         def solve(state):

@@ -1,0 +1,164 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The residual with its Jacobian, and the solution of bordered systems with it.
+
+A bordered system, with J of shape (n, n), is
+
+    [a J + b I   column] [x]
+    [   row^T          ] [y] = right_side.
+"""
+
+import abc
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from scipy.sparse import linalg
+
+# Directions of one GMRES cycle, and the largest number of cycles.
+_RESTART = 40
+_MAX_CYCLES = 5
+
+Residual = Callable[[tf.Tensor], tf.Tensor]
+# solve(weights, column, row, right_side, guess): (a, b), (n,), (n + 1,), (n + 1,), (n + 1,) or
+# None to (n + 1,), or to None where the system could not be solved.
+BorderedSolve = Callable[..., "np.ndarray | None"]
+
+
+@dataclasses.dataclass
+class Counts:
+    """What was computed: r alone or with its Jacobian matrix, the matrix, J times a vector."""
+
+    evaluations: int = 0
+    jacobian_evaluations: int = 0
+    jacobian_products: int = 0
+
+
+class Jacobian(abc.ABC):
+    """A residual r that is differentiated where it is evaluated; compiled once, when made.
+
+    Args:
+      residual: From a tensor of the shape and dtype of the initial point to another such.
+      initial_point: Gives shape and dtype.
+    """
+
+    def __init__(self, residual: Residual, initial_point: tf.Tensor):
+        self.counts = Counts()
+        self.size = initial_point.shape.num_elements()
+        self.dtype = initial_point.dtype
+        self._residual = residual
+        self._shape = initial_point.shape
+        self._spec = tf.TensorSpec([self.size], self.dtype)
+
+    @abc.abstractmethod
+    def evaluate(self, state: np.ndarray) -> tuple[np.ndarray, BorderedSolve]:
+        """r(z), (n,), and the solution of bordered systems with J at z."""
+
+    def _flat_residual(self, state):
+        """The residual on flat vectors; what it returns is checked when it is compiled."""
+        value = tf.convert_to_tensor(self._residual(tf.reshape(state, self._shape)))
+        if value.dtype != self.dtype:
+            raise TypeError(
+                f"residual must return the dtype of initial_point, {self.dtype.name}, "
+                f"got {value.dtype.name}."
+            )
+        if not value.shape.is_compatible_with(self._shape):
+            raise ValueError(
+                f"residual must return the shape of initial_point, {self._shape}, "
+                f"got {value.shape}."
+            )
+        return tf.reshape(value, [self.size])
+
+
+class DenseJacobian(Jacobian):
+    """J as a matrix, and LU factorisation: n^2 numbers and O(n^3) operations."""
+
+    def __init__(self, residual: Residual, initial_point: tf.Tensor):
+        super().__init__(residual, initial_point)
+
+        @tf.function(autograph=False, input_signature=[self._spec])
+        def evaluate(state):
+            with tf.GradientTape() as tape:
+                tape.watch(state)
+                value = self._flat_residual(state)
+            zero = tf.UnconnectedGradients.ZERO
+            return value, tape.jacobian(value, state, unconnected_gradients=zero)
+
+        self._evaluate = evaluate.get_concrete_function()
+
+    def evaluate(self, state):
+        value, matrix = (x.numpy() for x in self._evaluate(tf.constant(state)))
+        self.counts.evaluations += 1
+        self.counts.jacobian_evaluations += 1
+
+        def solve(weights, column, row, right_side, guess=None):
+            del guess
+            bordered = np.empty((self.size + 1, self.size + 1), matrix.dtype)
+            bordered[:-1, :-1] = weights[0] * matrix
+            bordered[np.arange(self.size), np.arange(self.size)] += weights[1]
+            bordered[:-1, -1] = column
+            bordered[-1] = row
+            try:
+                return _finite_or_none(np.linalg.solve(bordered, right_side))
+            except np.linalg.LinAlgError:
+                return None
+
+        return value, solve
+
+
+class MatrixFreeJacobian(Jacobian):
+    """J by its products with vectors, and GMRES: some tens of states in memory.
+
+    There is no preconditioner: suited to r(z) = z - g(z) with a g whose Jacobian is not large, not
+    to discretised differential operators.
+
+    Reference: Knoll and Keyes (2004), doi:10.1016/j.jcp.2003.08.010.
+    """
+
+    def __init__(self, residual: Residual, initial_point: tf.Tensor):
+        super().__init__(residual, initial_point)
+        # Newton's corrections and tangents need not be more accurate; float32 could not be.
+        self._rtol = float(np.finfo(self.dtype.as_numpy_dtype).eps) ** (1 / 3)
+        evaluate = tf.function(self._flat_residual, autograph=False, input_signature=[self._spec])
+        self._evaluate = evaluate.get_concrete_function()
+
+        @tf.function(autograph=False, input_signature=[self._spec, self._spec])
+        def product(state, direction):
+            with tf.autodiff.ForwardAccumulator(state, direction) as accumulator:
+                value = self._flat_residual(state)
+            zero = tf.UnconnectedGradients.ZERO
+            return accumulator.jvp(value, unconnected_gradients=zero)
+
+        self._product = product.get_concrete_function()
+
+    def evaluate(self, state):
+        point = tf.constant(state)
+        value = self._evaluate(point).numpy()
+        self.counts.evaluations += 1
+
+        def solve(weights, column, row, right_side, guess=None):
+            def multiply(vector):
+                direction = vector[:-1]
+                self.counts.jacobian_products += 1
+                product = self._product(point, tf.constant(direction, self.dtype)).numpy()
+                top = weights[0] * product + weights[1] * direction + vector[-1] * column
+                return np.append(top, row @ vector)
+
+            operator = linalg.LinearOperator(
+                (self.size + 1, self.size + 1), matvec=multiply, dtype=right_side.dtype
+            )
+            solution, failure = linalg.gmres(
+                operator,
+                right_side,
+                guess,
+                rtol=self._rtol,
+                restart=_RESTART,
+                maxiter=_MAX_CYCLES,
+            )
+            return None if failure else _finite_or_none(solution)
+
+        return value, solve
+
+
+def _finite_or_none(solution):
+    return solution if np.isfinite(solution).all() else None

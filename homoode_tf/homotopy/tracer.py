@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The loop over the steps along a path, and the control of their lengths."""
+
+import dataclasses
+import math
+
+import numpy as np
+
+from homoode_tf.homotopy.corrector import Linearization, System
+from homoode_tf.homotopy.path import PathStatus
+from homoode_tf.homotopy.predictor import Predictor, angle, arc_length
+
+# A step is rejected if it needs more corrections, turns further or is corrected by a larger part
+# of its length: it may have jumped to another path.
+_MAX_CORRECTIONS = 6
+_MAX_ANGLE = 0.6
+_MAX_CORRECTED_PART = 0.5
+# The length of the next step aims at these.
+_TARGET_CORRECTIONS = 3
+_TARGET_ANGLE = 0.3
+_SHRINK, _GROW = 0.5, 2.0
+# Where the Jacobian is singular at the solution, Newton's method gains only a factor of about four
+# in the residual each time.
+_MAX_FINAL_CORRECTIONS = 50
+# A path that turns so close below lambda = 1 may touch it there: z^2 = 1 - lambda.
+_TOUCH = 0.01
+
+
+@dataclasses.dataclass(frozen=True)
+class StepLengths:
+    """Length of the first step, and the bounds of all (the last may be shorter)."""
+
+    initial: float
+    shortest: float
+    longest: float
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Step:
+    """A step that succeeded; without a predictor for the next it was the last."""
+
+    end: Linearization
+    length: float
+    predictor: Predictor | None = None
+    growth: float = 1.0
+
+
+class Tracer:
+    """Follows the path of a system from its start.
+
+    Args:
+      system: The equation.
+      lengths: Step lengths.
+      tolerance: Largest root mean square of r at the end.
+      path_tolerance: Largest root mean square of H on the way.
+      max_distance: Distance from the start at which the path is given up.
+
+    Attributes:
+      points: Points u = (z, lambda) of the path, each (n + 1,).
+      arc_lengths: Length of the path up to each point.
+      last: The equation at the last point.
+      num_steps: Steps tried.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        lengths: StepLengths,
+        tolerance: float,
+        path_tolerance: float,
+        max_distance: float,
+    ):
+        self._system = system
+        self._lengths = lengths
+        self._tolerance = tolerance
+        self._path_tolerance = path_tolerance
+        self._max_distance = max_distance
+        self._lambda_axis = np.zeros_like(system.start.point)
+        self._lambda_axis[-1] = 1.0
+        self.last = system.start
+        self.points = [system.start.point]
+        self.arc_lengths = [0.0]
+        self.num_steps = 0
+
+    def run(self, max_num_steps: int) -> PathStatus:
+        """Takes steps until lambda = 1, or until it fails."""
+        if not math.isfinite(self.last.residual_norm):
+            return PathStatus.NON_FINITE
+        if self.last.residual_norm <= self._tolerance:
+            self._record(self._straight_to_end())
+            return PathStatus.SUCCESS
+        tangent = self._system.tangent(self.last, self._lambda_axis)
+        if tangent is None:
+            return PathStatus.SINGULAR_START
+        predictor = Predictor.euler(tangent)
+        length, rejected = self._lengths.initial, False
+        while self.num_steps < max_num_steps:
+            self.num_steps += 1
+            step = self._advance(predictor, length)
+            if step is None:
+                length *= _SHRINK
+                rejected = True
+                if length < self._lengths.shortest:
+                    return PathStatus.STEP_UNDERFLOW
+                continue
+            self._record(step)
+            if step.predictor is None:
+                return PathStatus.SUCCESS
+            if self._system.distance(self.points[0], self.points[-1]) > self._max_distance:
+                return PathStatus.DIVERGED
+            predictor = step.predictor
+            length *= min(step.growth, 1.0) if rejected else step.growth
+            length = min(max(length, self._lengths.shortest), self._lengths.longest)
+            rejected = False
+        return PathStatus.MAX_NUM_STEPS
+
+    def _record(self, step):
+        self.last = step.end
+        self.points.append(step.end.point)
+        self.arc_lengths.append(self.arc_lengths[-1] + step.length)
+
+    def _straight_to_end(self):
+        """With r(z0) = 0 the path of either homotopy is z = z0."""
+        point = self._system.moved(self.last.point, self._lambda_axis)
+        return _Step(dataclasses.replace(self.last, point=point), 1.0)
+
+    def _advance(self, predictor, length):
+        """One step of at most this length; None if it failed."""
+        start = self.last.point
+        to_end = predictor.distance_to_rise(1.0 - self.last.parameter, length)
+        if to_end is not None:
+            return self._land(start, predictor.change(to_end), to_end)
+        predicted = self._system.moved(start, predictor.change(length))
+        corrected = self._correct(
+            predicted, predictor.tangent, self._path_tolerance, _MAX_CORRECTIONS, length
+        )
+        if corrected is None:
+            return None
+        end, num_corrections = corrected
+        change = self._system.change(start, end.point)
+        if end.parameter >= 1.0:
+            part = (1.0 - self.last.parameter) / (end.parameter - self.last.parameter)
+            return self._land(start, part * change, length)
+        tangent = self._system.tangent(end, predictor.tangent)
+        if tangent is None:
+            return None
+        turn = angle(tangent, predictor.tangent)
+        if turn > _MAX_ANGLE:
+            return None
+        arc = arc_length(float(np.linalg.norm(change)), tangent, predictor.tangent)
+        following = Predictor.hermite(tangent, predictor.tangent, change, arc)
+        to_fold = following.distance_to_fold()
+        if to_fold is not None:
+            back = following.change(to_fold)
+            if end.parameter + float(back[-1]) >= 1.0 - _TOUCH:
+                landed = self._land(end.point, back, arc)
+                if landed is not None:
+                    return landed
+        return _Step(end, arc, following, _growth(num_corrections, turn))
+
+    def _land(self, start, change, length):
+        """The end of the path at lambda = 1, near the point after a change; None if not there."""
+        predicted = self._system.moved(start, change)
+        predicted[-1] = 1.0
+        corrected = self._correct(
+            predicted, self._lambda_axis, self._tolerance, _MAX_FINAL_CORRECTIONS, length
+        )
+        if corrected is None:
+            return None
+        end = corrected[0]
+        return _Step(end, self._system.distance(self.last.point, end.point))
+
+    def _correct(self, predicted, row, tolerance, max_corrections, length):
+        """A correction that stays within a part of the step."""
+        corrected = self._system.correct(predicted, row, tolerance, max_corrections)
+        if corrected is None:
+            return None
+        moved = self._system.distance(predicted, corrected[0].point)
+        return corrected if moved <= _MAX_CORRECTED_PART * length else None
+
+
+def _growth(num_corrections, turn):
+    """Factor of the next step's length: few corrections and small turns make steps longer."""
+    by_corrections = _GROW ** (0.5 * (_TARGET_CORRECTIONS - num_corrections))
+    by_turn = _GROW if turn == 0.0 else _TARGET_ANGLE / turn
+    return min(max(min(by_corrections, by_turn), _SHRINK), _GROW)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A run as it lies on disk: its config, its best weights, its answers. Reading changes nothing."""
+
+import json
+import os
+
+import ml_collections
+import numpy as np
+import tensorflow as tf
+
+from homoode_tf.training.run import Run
+from homoode_tf.training.workdir import Workdir, WorkdirError
+
+
+def read_config(folder: Workdir) -> ml_collections.ConfigDict:
+    """Returns the config that made a run, locked.
+
+    Raises:
+        WorkdirError: If the folder holds no run, or its `config.json` is damaged.
+    """
+    if not folder.config.exists():
+        raise WorkdirError(f"workdir {folder.directory} holds no run: {folder.config} is missing.")
+    try:
+        values = json.loads(folder.config.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise WorkdirError(f"{folder.config} cannot be read: {error}.") from error
+    if not isinstance(values, dict):
+        raise WorkdirError(f"{folder.config} cannot be read: it must hold a JSON object.")
+    return ml_collections.ConfigDict(values).lock()
+
+
+def restore_best(
+    config: ml_collections.ConfigDict, folder: Workdir, data_dir: str | os.PathLike | None
+) -> tuple[Run, int]:
+    """Builds a run on one device, with the checkpoint that is best on validation.
+
+    Args:
+        config: The config that made the run.
+        folder: The run's folder.
+        data_dir: Where the data sets are, or None for TFDS's default.
+
+    Returns:
+        The run and the step of the checkpoint.
+
+    Raises:
+        ValueError: If the config is not allowed, or was made by a version with other fields.
+        DataNotFoundError: If the data set is not there.
+        CheckpointError: If no whole checkpoint was evaluated on validation.
+    """
+    try:
+        run = Run(config, folder, data_dir, "one_device")
+    except KeyError as error:
+        raise WorkdirError(
+            f"{folder.config} lacks a field that this version needs: {error}."
+        ) from error
+    return run, run.checkpoints.restore_best().step
+
+
+def first_test_images(run: Run, number: int) -> tuple[tf.Tensor, np.ndarray]:
+    """Returns the first images of the test split and their labels; fewer where it is smaller."""
+    images, labels = next(iter(run.images.evaluation_batches("test", number)))
+    return images, labels.numpy()
+
+
+def classify_test_split(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Classifies the test split in the batches that the evaluation makes.
+
+    Args:
+        run: A run on one device.
+
+    Returns:
+        Labels and predicted classes, int64 arrays of shape (test images,).
+    """
+
+    @tf.function(autograph=False)
+    def classify(images):
+        return tf.argmax(run.model(images, training=False), axis=-1)
+
+    batches, num_batches = run.inputs.evaluation("test")
+    all_labels, all_predictions = [], []
+    for _ in range(num_batches):
+        images, labels, weights = (
+            run.strategy.experimental_local_results(part)[0] for part in next(batches)
+        )
+        present = weights.numpy() > 0
+        all_labels.append(labels.numpy()[present])
+        all_predictions.append(classify(images).numpy()[present])
+    return np.concatenate(all_labels), np.concatenate(all_predictions)
