@@ -27,7 +27,8 @@ def step_bars(path: pathlib.Path, panels: Mapping[str, Mapping[str, float]]) -> 
         names = list(values)
         colours = [_OURS if name.startswith("ours") else _PEERS for name in names]
         bars = axis.barh(names, list(values.values()), color=colours)
-        axis.bar_label(bars, fmt="%.3g", padding=2, fontsize=8)
+        labels = [f"{v:,.0f}" if v >= 100 else f"{v:.3g}" for v in values.values()]
+        axis.bar_label(bars, labels, padding=2, fontsize=8)
         axis.set_title(title, fontsize=9)
         axis.margins(x=0.18)
         axis.spines[["top", "right"]].set_visible(False)
