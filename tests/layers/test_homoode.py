@@ -186,25 +186,6 @@ class TestAsKerasLayer:
         # As JSON, which has no tuples: that is what the file holds.
         assert json.dumps(loaded.layers[0].get_config()) == json.dumps(layer.get_config())
 
-    @pytest.mark.parametrize("gradient", GRADIENTS)
-    @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16", "float64"])
-    def test_dtype_policies(self, policy, gradient):
-        x = random(2, 4, 4, 4)
-        dynamics = ConvDynamics(4, 2, dropout_rate=0.0, dtype=policy)
-        layer = HomoODE(dynamics, gradient=gradient, dtype=policy)
-        full = HomoODE(ConvDynamics(4, groups=2))
-        layer.build(x.shape)
-        full.build(x.shape)
-        full.set_weights(layer.get_weights())
-        with tf.GradientTape() as tape:
-            z = layer(x, training=True)
-        assert z.dtype.name == layer.compute_dtype
-        np.testing.assert_allclose(tf.cast(z, tf.float32), full(x), atol=0.1)
-        gradients = tape.gradient(z, [v.value for v in layer.dynamics.trainable_variables])
-        for gradient, variable in zip(gradients, layer.dynamics.trainable_variables, strict=True):
-            assert gradient.dtype == variable.dtype
-            assert np.isfinite(gradient.numpy()).all()
-
     def test_keras_knows_what_xla_can_compile(self):
         """Without a bound on its steps XLA cannot store them."""
         bounded = solvers.get("dopri5", gradient="checkpoint", max_num_steps=32)

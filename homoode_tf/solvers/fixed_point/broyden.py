@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, dot, put_row
+from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, dot, empty_rows, put_row
 from homoode_tf.solvers.validation import check_choice, check_positive
 
 UPDATES = ("good", "bad")
@@ -43,9 +43,7 @@ class Broyden(FixedPointSolver):
         self.memory = int(memory)
 
     def _begin(self, state):
-        shape = tf.shape(state)
-        empty = tf.zeros([shape[0], self.memory, shape[1]], state.dtype)
-        empty = tf.ensure_shape(empty, [state.shape[0], self.memory, state.shape[1]])
+        empty = empty_rows(state, self.memory)
         return state, tf.zeros_like(state), empty, empty
 
     def _step(self, fn, iterate, memory):

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from homoode_tf.solvers.fixed_point.iteration import put_row
+from homoode_tf.solvers.fixed_point.iteration import empty_rows, put_row
 
 
 def gmres(
@@ -30,15 +30,13 @@ def gmres(
     The residual is |b| / |q|, with q of q_0 = 1 orthogonal to the columns of the Hessenberg matrix.
     """
     dtype, size = right.dtype, max_dimension
-    shape = tf.shape(right)
+    batch = tf.shape(right)[0]
     length = tf.norm(right, axis=1)
     first = tf.math.divide_no_nan(right, length[:, tf.newaxis])
-    basis = put_row(tf.zeros([shape[0], size + 1, shape[1]], dtype), tf.constant(0), first)
-    basis = tf.ensure_shape(basis, [right.shape[0], size + 1, right.shape[1]])
-    hessenberg = tf.zeros([shape[0], size, size + 1], dtype)  # a row a column of the matrix
-    hessenberg = tf.ensure_shape(hessenberg, [right.shape[0], size, size + 1])
-    null = tf.tile(tf.one_hot([0], size + 1, dtype=dtype), [shape[0], 1])
+    basis = put_row(empty_rows(right, size + 1), tf.constant(0), first)
+    null = tf.tile(tf.one_hot([0], size + 1, dtype=dtype), [batch, 1])
     null = tf.ensure_shape(null, [right.shape[0], size + 1])
+    hessenberg = empty_rows(null, size)  # a row a column of the matrix
     positions = tf.range(size + 1)
     smallest = tf.constant(1e-14 if dtype == tf.float64 else 1e-6, dtype)
 

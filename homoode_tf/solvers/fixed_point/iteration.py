@@ -215,6 +215,13 @@ def dot(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(x * y, axis=1, keepdims=True)
 
 
+def empty_rows(state: tf.Tensor, number: int) -> tf.Tensor:
+    """Zeros of shape (batch, number, n) for a (batch, n) state, with what is known of its shape."""
+    shape = tf.shape(state)
+    rows = tf.zeros([shape[0], number, shape[1]], state.dtype)
+    return tf.ensure_shape(rows, [state.shape[0], number, state.shape[1]])
+
+
 def put_row(rows: tf.Tensor, index: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
     """Returns (batch, m, n) `rows` with every sample's row `index` replaced by (batch, n) `row`."""
     chosen = tf.range(tf.shape(rows)[1]) == index
