@@ -18,6 +18,8 @@ def get_config():
     config.recipe.epochs = 0.3
     config.recipe.model.update({"channels": 4, "head_channels": 6, "groups": 2})
     config.seeds = (0,)
+    config.models.resnet.model.head_channels = 7
+    config.parameter_tolerance = 0.5
     for name in list(config.models):
         if name not in ("resnet", "homoode"):
             del config.models[name]
