@@ -3,7 +3,7 @@
 
     make train
 
-Three minutes on two CPU cores; test accuracy 98.9 %.
+Two and a half minutes on two CPU cores; test accuracy 98.1 % (seed 0).
 """
 
 from ml_collections import ConfigDict
