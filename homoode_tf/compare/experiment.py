@@ -75,7 +75,7 @@ class Experiment:
 
     @property
     def model_names(self) -> tuple[str, ...]:
-        """The models in the order of the config."""
+        """The models, sorted by name as ml_collections sorts them."""
         return tuple(self._configs)
 
     def config_of(self, model: str) -> ml_collections.ConfigDict:
