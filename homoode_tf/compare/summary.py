@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """From the members' results to numbers, a table and curves."""
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from homoode_tf.compare.experiment import Experiment
 from homoode_tf.compare.processes import read_outcome
+from homoode_tf.training.metrics import read_metrics
+from homoode_tf.training.workdir import Workdir
 
 _MEANS = ("nfe_forward", "nfe_backward", "peak_memory_mb", "seconds")
 
@@ -33,7 +34,8 @@ def summarise(experiment: Experiment) -> dict[str, Any]:
         results = [outcome for outcome in outcomes if "test_accuracy" in outcome]
         batch_size = experiment.config_of(name).batch_size
         accuracies = [result["test_accuracy"] for result in results]
-        curves = [_read_lines(member) for member in members]
+        paths = [Workdir(member.workdir).metrics for member in members]
+        curves = [read_metrics(path) if path.exists() else [] for path in paths]
         task, initial_point = experiment.parameters[name]
         summary["models"][name] = {
             "parameters": task,
@@ -80,19 +82,6 @@ def markdown_table(summary: Mapping[str, Any]) -> str:
             ]
         )
     return "\n".join("| " + " | ".join(cells) + " |" for cells in lines) + "\n"
-
-
-def _read_lines(member) -> list[dict[str, float]]:
-    path = member.workdir / "metrics.jsonl"
-    if not path.exists():
-        return []
-    lines = []
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            continue  # the last line of a process that was killed while it wrote
-    return lines
 
 
 def _mean_of_lines(lines: Sequence[Mapping[str, float]], field: str) -> float:

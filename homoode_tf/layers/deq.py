@@ -7,6 +7,7 @@ import tensorflow as tf
 from homoode_tf.layers import initial_point as initial_points
 from homoode_tf.layers.implicit_layer import ImplicitLayer
 from homoode_tf.solvers import fixed_point
+from homoode_tf.solvers.validation import check_choice
 
 
 @keras.saving.register_keras_serializable(package="homoode_tf")
@@ -85,11 +86,7 @@ class DEQ(ImplicitLayer):
                 f"A fixed point has no time, but {type(dynamics).__name__}.call takes one: give "
                 "dynamics with call(self, z, x)."
             )
-        if gradient not in fixed_point.MODES:
-            raise ValueError(
-                f"gradient must be one of {', '.join(map(repr, fixed_point.MODES))}, "
-                f"got {gradient!r}."
-            )
+        check_choice("gradient", gradient, fixed_point.MODES)
         if not jacobian_weight >= 0:
             raise ValueError(f"jacobian_weight must be at least 0, got {jacobian_weight!r}.")
         self._solver = fixed_point.get(

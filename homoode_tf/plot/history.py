@@ -2,7 +2,6 @@
 """The history of a run: what `metrics.jsonl` says of each logged step."""
 
 import dataclasses
-import json
 import math
 import os
 import pathlib
@@ -10,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from homoode_tf.training.metrics import read_metrics
 
 
 class HistoryError(ValueError):
@@ -50,9 +51,6 @@ class History:
     def read(cls, path: str | os.PathLike) -> "History":
         """Reads a file of metrics.
 
-        Lines that are no JSON object with a step are left out: the last line of a run that was
-        killed, or that is still training, may be cut short.
-
         Args:
             path: A run's `metrics.jsonl`.
 
@@ -65,8 +63,7 @@ class History:
         path = pathlib.Path(path)
         if not path.exists():
             raise HistoryError(f"{path} is missing: no step was logged yet")
-        text = path.read_text(encoding="utf-8", errors="replace")
-        lines = [line for line in map(_parse, text.splitlines()) if line is not None]
+        lines = read_metrics(path)
         if not lines:
             raise HistoryError(f"{path} is empty: no step was logged yet")
         return cls(lines)
@@ -87,16 +84,6 @@ class History:
             np.array([step for step, _ in points], np.int64),
             np.array([value for _, value in points], np.float64),
         )
-
-
-def _parse(text: str) -> dict[str, Any] | None:
-    try:
-        line = json.loads(text)
-    except ValueError:
-        return None
-    if not isinstance(line, dict) or not isinstance(line.get("step"), int):
-        return None
-    return line
 
 
 def _is_number(value: Any) -> bool:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A run as it lies on disk: its config, its best weights, its answers. Reading changes nothing."""
 
-import json
 import os
 
 import ml_collections
@@ -18,15 +17,7 @@ def read_config(folder: Workdir) -> ml_collections.ConfigDict:
     Raises:
         WorkdirError: If the folder holds no run, or its `config.json` is damaged.
     """
-    if not folder.config.exists():
-        raise WorkdirError(f"workdir {folder.directory} holds no run: {folder.config} is missing.")
-    try:
-        values = json.loads(folder.config.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise WorkdirError(f"{folder.config} cannot be read: {error}.") from error
-    if not isinstance(values, dict):
-        raise WorkdirError(f"{folder.config} cannot be read: it must hold a JSON object.")
-    return ml_collections.ConfigDict(values).lock()
+    return ml_collections.ConfigDict(folder.read_config()).lock()
 
 
 def restore_best(

@@ -4,6 +4,7 @@
 import json
 import pathlib
 from collections.abc import Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -35,7 +36,8 @@ class MetricsWriter:
         if not writes:
             return
         if path.exists():
-            write_atomically(path, "".join(_lines_up_to(path, step)))
+            kept = [line for line in read_metrics(path) if line["step"] <= step]
+            write_atomically(path, "".join(map(_to_line, kept)))
         self._file = path.open("a", encoding="utf-8")
         self._events = tf.summary.create_file_writer(str(events))
 
@@ -56,7 +58,7 @@ class MetricsWriter:
         """
         if self._file is None:
             return
-        self._file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._file.write(_to_line({"step": step, **metrics}))
         self._file.flush()
         with self._events.as_default(step=step):
             for name, value in metrics.items():
@@ -64,13 +66,28 @@ class MetricsWriter:
         self._events.flush()
 
 
-def _lines_up_to(path: pathlib.Path, step: int) -> list[str]:
-    kept = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Reads the lines that `MetricsWriter` has written.
+
+    Lines that are no JSON object with a step are left out: the last line of a process that was
+    killed while it wrote, or that still writes, may be cut short.
+
+    Args:
+        path: The JSON-lines file; it must exist.
+
+    Returns:
+        One mapping a line, with its `step` and the metrics of that step.
+    """
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except (ValueError, KeyError, TypeError):
-            # The last line of a process that was killed while it wrote.
+            line = json.loads(text)
+        except ValueError:
             continue
-    return kept
+        if isinstance(line, dict) and isinstance(line.get("step"), int):
+            lines.append(line)
+    return lines
+
+
+def _to_line(metrics: Mapping[str, Any]) -> str:
+    return json.dumps(metrics) + "\n"

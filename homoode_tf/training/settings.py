@@ -6,10 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from homoode_tf.solvers.runge_kutta import STEP_CONTROLS
+
 Settings = TypeVar("Settings")
 
 PRECISIONS = ("float32", "mixed_bfloat16")
-STEP_CONTROLS = ("batch", "sample")
 OPTIMIZERS = ("adam", "adamw", "muon", "sgd")
 
 

@@ -75,9 +75,7 @@ class Workdir:
             WorkdirError: If there is no run, or one of another config; the message names each
                 field that differs with both values.
         """
-        if not self.config.exists():
-            raise WorkdirError(f"workdir {self.directory} holds no run: {self.config} is missing.")
-        there, here = flatten(_read_json(self.config)), flatten(_plain(config))
+        there, here = flatten(self.read_config()), flatten(_plain(config))
         differences = [
             f"{name} is {there.get(name, _ABSENT)} there and {here.get(name, _ABSENT)} here"
             for name in sorted({*there, *here})
@@ -88,6 +86,16 @@ class Workdir:
                 f"workdir {self.directory} was made by another config: {'; '.join(differences)}. "
                 "Give the config that made it, or another --workdir."
             )
+
+    def read_config(self) -> dict[str, Any]:
+        """Returns the config that made the run, as JSON holds it.
+
+        Raises:
+            WorkdirError: If there is no run, or its `config.json` is damaged.
+        """
+        if not self.config.exists():
+            raise WorkdirError(f"workdir {self.directory} holds no run: {self.config} is missing.")
+        return _read_json(self.config)
 
     def read_result(self) -> dict[str, Any] | None:
         """Returns the result of a complete run, and None while there is none."""
@@ -141,5 +149,5 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise WorkdirError(f"{path} cannot be read: {error}.") from error
     if not isinstance(values, dict):
-        raise WorkdirError(f"{path} must hold a JSON object.")
+        raise WorkdirError(f"{path} cannot be read: it must hold a JSON object.")
     return values
