@@ -15,4 +15,6 @@ from configs.compare_digits import compare
 def get_config() -> ConfigDict:
     recipe = mnist.get_config()
     recipe.epochs = 2.0
+    # States of 7 x 7: a quarter of the time of 14 x 14.
+    recipe.model.stem_strides = (2, 2)
     return compare(recipe, seeds=(0, 1, 2))

@@ -2,8 +2,10 @@
 """Trains models side by side and reports on them.
 
     python -m homoode_tf.compare --config=configs/compare_digits.py [--workdir=DIR] [--data_dir=DIR]
+        [--jobs=N]
 
-Each run is a process of its own, one after the other. The same command again goes on where it was
+Each run is a process of its own, one after the other or `--jobs` at a time; with more than one the
+seconds a step are those of a share of the machine. The same command again goes on where it was
 stopped. In the workdir stand `results.json`, `table.md` and `curves.png`, up to date after every
 run.
 """
@@ -11,6 +13,7 @@ run.
 import importlib.util
 import json
 import pathlib
+import signal
 
 from absl import flags
 from ml_collections import config_flags
@@ -18,6 +21,7 @@ from ml_collections import config_flags
 from homoode_tf.compare import processes, summary
 from homoode_tf.compare.experiment import Experiment
 from homoode_tf.training import command_line
+from homoode_tf.training.interruption import Interrupted
 from homoode_tf.training.workdir import write_atomically
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -29,6 +33,7 @@ _WORKDIR = flags.DEFINE_string(
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of the TFDS data sets. Default: TFDS's own."
 )
+_JOBS = flags.DEFINE_integer("jobs", 1, "Runs at a time, each on its share of the cores.")
 
 
 def main() -> None:
@@ -40,13 +45,20 @@ def main() -> None:
     experiment = Experiment(config, workdir)
     for name, (task, initial_point) in experiment.parameters.items():
         print(f"{name}: {task:,} parameters, {initial_point} of the initial point", flush=True)
-    for number, member in enumerate(experiment.members, start=1):
-        outcome = processes.train(member, _DATA_DIR.value)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    outcomes = processes.train(experiment.members, _DATA_DIR.value, _JOBS.value)
+    for number, (member, outcome) in enumerate(outcomes, start=1):
         text = outcome.get("failure") or f"test accuracy {outcome['test_accuracy']:.2%}"
         count = len(experiment.members)
         print(f"[{number}/{count}] {member.model}, seed {member.seed}: {text}", flush=True)
         _report(experiment)
     print(summary.markdown_table(summary.summarise(experiment)))
+
+
+def _stop(number, _frame) -> None:
+    name = signal.Signals(number).name
+    raise Interrupted(number, f"stopped by {name}; the same command goes on where the runs stand")
 
 
 def _report(experiment: Experiment) -> None:

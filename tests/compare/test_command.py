@@ -3,11 +3,16 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
+from homoode_tf.compare import processes
+
+NUM_CORES = len(os.sched_getaffinity(0))
 CONFIG = """
 from configs import compare_digits
 
@@ -29,30 +34,33 @@ def get_config():
 """
 
 
-def run(tmp_path, *arguments):
+ENVIRONMENT = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
+
+
+def command(tmp_path, *arguments):
     config = tmp_path / "compare.py"
     config.write_text(CONFIG)
+    return [
+        sys.executable,
+        "-m",
+        "homoode_tf.compare",
+        f"--config={config}",
+        f"--workdir={tmp_path / 'runs'}",
+        f"--data_dir={tmp_path / 'data'}",
+        *arguments,
+    ]
+
+
+def run(tmp_path, *arguments):
     return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "homoode_tf.compare",
-            f"--config={config}",
-            f"--workdir={tmp_path / 'runs'}",
-            f"--data_dir={tmp_path / 'data'}",
-            *arguments,
-        ],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
-        check=False,
+        command(tmp_path, *arguments), capture_output=True, text=True, env=ENVIRONMENT, check=False
     )
 
 
 @pytest.mark.slow
 def test_trains_reports_and_resumes(tmp_path):
     pytest.importorskip("matplotlib")
-    first = run(tmp_path)
+    first = run(tmp_path, f"--jobs={min(2, NUM_CORES)}")
     assert first.returncode == 0, first.stderr
     results = json.loads((tmp_path / "runs" / "results.json").read_text())["models"]
     assert set(results) == {"resnet", "homoode", "failing"}
@@ -77,3 +85,33 @@ def test_errors_end_as_one_line(tmp_path):
     result = run(tmp_path, "--config.parameter_tolerance=1e-6")
     assert result.returncode == 1
     assert "must agree to 0%" in result.stderr.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_an_interruption_reaches_the_runs_and_is_no_failure_of_theirs(tmp_path):
+    pytest.importorskip("matplotlib")
+    long = "--config.recipe.epochs=1000"
+    process = subprocess.Popen(
+        command(tmp_path, long), stderr=subprocess.PIPE, text=True, env=ENVIRONMENT
+    )
+    metrics = tmp_path / "runs" / "homoode" / "seed0" / "metrics.jsonl"
+    failed_at_once = tmp_path / "runs" / "failing" / "seed0" / "failure.json"
+    while not (metrics.exists() and metrics.read_text()):
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM; the same command goes on" in errors.splitlines()[-1]
+    assert failed_at_once.exists()
+    assert not (metrics.parent / "failure.json").exists()
+    assert "is saved" in (metrics.parent / "log.txt").read_text().splitlines()[-1]
+
+
+def test_each_job_has_cores_of_its_own(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 2, 5, 6, 7})
+    assert processes._shares(1) == [None]
+    assert processes._shares(2) == [[1, 2], [5, 6]]
+    for jobs in (0, 6):
+        with pytest.raises(ValueError, match=f"at most the 5 cores here, got {jobs}"):
+            processes._shares(jobs)

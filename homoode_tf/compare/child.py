@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The child's end of `processes`: trains the one run that its argument describes."""
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+import ml_collections
+
+from homoode_tf import training
+from homoode_tf.training.interruption import Interrupted
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Trains; `arguments` is a JSON object with config (as JSON), workdir, data_dir and cores."""
+    task = json.loads(arguments[0])
+    if task["cores"]:
+        # Before TensorFlow makes its threads, one for each core it may use.
+        os.sched_setaffinity(0, task["cores"])
+    config = ml_collections.ConfigDict(json.loads(task["config"]))
+    # JSON has no tuples, which a run's folder tells from lists no more than this does.
+    config.lock()
+    try:
+        training.train(config, task["workdir"], task["data_dir"], "one_device")
+    except Interrupted as error:
+        print(error, flush=True)
+        sys.exit(error.exit_status)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
