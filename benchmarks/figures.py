@@ -5,9 +5,10 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 import matplotlib
+import numpy as np
 
 matplotlib.use("Agg")
-from matplotlib import pyplot
+from matplotlib import pyplot, ticker
 
 _OURS, _PEERS = "#2a6f97", "#b0b7bf"
 
@@ -38,20 +39,34 @@ def step_bars(path: pathlib.Path, panels: Mapping[str, Mapping[str, float]]) -> 
 
 
 def memory_lines(
-    path: pathlib.Path, num_steps: Sequence[int], peaks: Mapping[str, Sequence[float]]
+    path: pathlib.Path,
+    numbers: Sequence[int],
+    peaks: Mapping[str, Sequence[float]],
+    x_label: str = "steps",
+    solid: str = "ours",
 ) -> None:
-    """Draws peak memory in MiB against the number of steps, one line a peer."""
-    figure, axis = pyplot.subplots(figsize=(5, 3.5))
+    """Draws peak memory in MiB against the number of steps or evaluations, one line a name.
+
+    Args:
+        path: The file to write.
+        numbers: Of steps or evaluations.
+        peaks: For each name the memory for each number.
+        x_label: What the numbers are.
+        solid: Start of the names whose lines are solid; the others are dashed.
+    """
+    figure, axis = pyplot.subplots(figsize=(7, 3.8))
     for name, values in peaks.items():
-        axis.plot(
-            num_steps, values, "-" if name.startswith("ours") else "--", marker="o", label=name
-        )
+        axis.plot(numbers, values, "-" if name.startswith(solid) else "--", marker="o", label=name)
     axis.set_xscale("log", base=2)
     axis.set_yscale("log")
-    axis.set_xticks(num_steps, [str(n) for n in num_steps])
-    axis.set_xlabel("steps")
-    axis.set_ylabel("peak memory above the idle process (MiB)")
-    axis.legend(fontsize=8)
+    axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
+    axis.yaxis.set_minor_formatter(ticker.NullFormatter())
+    axis.set_xticks(numbers, [str(n) for n in numbers])
+    axis.set_xlabel(x_label)
+    axis.set_ylabel("peak memory above idle (MiB)")
+    # Beside the lines, which leave it no room where many run close together.
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False)
     axis.grid(alpha=0.3)
     _save(figure, path)
 
@@ -84,6 +99,59 @@ def work_precision(path: pathlib.Path, curves: Mapping[str, Mapping[str, Sequenc
         row[0].set_ylabel("relative error at the end")
     axes[0][0].legend(fontsize=7)
     _save(figure, path)
+
+
+def initial_points(
+    path: pathlib.Path,
+    tolerances: Sequence[float],
+    points: Mapping[str, Sequence[Mapping[str, Sequence[float]]]],
+    histories: Mapping[str, Sequence[Mapping[str, Mapping[str, Sequence[float]]]]],
+) -> None:
+    """Draws what the initial point changes: in training on the left, in evaluation on the right.
+
+    Args:
+        path: The file to write.
+        tolerances: Of the evaluation.
+        points: For each initial point and run "evaluations" and "accuracy" at these tolerances.
+        histories: For some of them and each run "nfe_forward" and "validation_accuracy", with
+            "steps" and "values".
+    """
+    figure, ((nfe, accuracy), (nfe_of, accuracy_of)) = pyplot.subplots(2, 2, figsize=(9, 6.5))
+    colours = dict(zip(points, pyplot.colormaps["tab10"].colors, strict=False))
+    for label, runs in histories.items():
+        for axis, name, factor in (
+            (nfe, "nfe_forward", 1.0),
+            (accuracy, "validation_accuracy", 100.0),
+        ):
+            steps = runs[0][name]["steps"]
+            values = [factor * np.array(run[name]["values"]) for run in runs]
+            _mean_and_spread(axis, steps, values, colours[label], label, "-")
+    for label, runs in points.items():
+        style = "-" if label in histories else "--"
+        for axis, name, factor in ((nfe_of, "evaluations", 1.0), (accuracy_of, "accuracy", 100.0)):
+            values = [factor * np.array(run[name]) for run in runs]
+            _mean_and_spread(axis, tolerances, values, colours[label], label, style)
+    for axis in (nfe, accuracy):
+        axis.set_xlabel("training step")
+    for axis in (nfe_of, accuracy_of):
+        axis.set_xscale("log")
+        axis.invert_xaxis()
+        axis.set_xlabel("tolerance of the solver (rtol = atol)")
+    nfe.set_ylabel("evaluations of F, forward")
+    nfe_of.set_ylabel("evaluations of F, test images")
+    accuracy.set_ylabel("validation accuracy (%)")
+    accuracy_of.set_ylabel("test accuracy (%)")
+    for axis in figure.axes:
+        axis.grid(alpha=0.3)
+        axis.spines[["top", "right"]].set_visible(False)
+    nfe_of.legend(fontsize=7)
+    _save(figure, path)
+
+
+def _mean_and_spread(axis, positions, values, colour, label, style):
+    mean, spread = np.mean(values, axis=0), np.std(values, axis=0)
+    axis.plot(positions, mean, style, color=colour, label=label)
+    axis.fill_between(positions, mean - spread, mean + spread, color=colour, alpha=0.12, lw=0)
 
 
 def _save(figure, path):

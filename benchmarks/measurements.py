@@ -11,7 +11,7 @@ from benchmarks import agreement, peers
 from benchmarks.peer_process import PeerProcess
 
 _TUNING_STEPS = 3
-_MEMORY_STEPS = 3
+MEMORY_STEPS = 3
 # A tight tolerance takes many steps; these are enough to compare.
 _COMPARED_IMAGES = 16
 
@@ -63,16 +63,25 @@ def check_agreement(
     return agreement.compare(results)
 
 
-def peak_memory(spec: peers.PeerSpec, folder: pathlib.Path) -> float:
-    """Returns the MiB that training needs above the built but idle peer, in a fresh process.
+def peak_memory(spec: peers.PeerSpec, folder: pathlib.Path) -> dict[str, Any]:
+    """Measures what training needs above the built but idle peer, in a fresh process.
 
-    What tracing and compiling need is part of it.
+    Args:
+        spec: The peer.
+        folder: Where weights and batches are, at least `MEMORY_STEPS` of these.
+
+    Returns:
+        "peak_mib", what tracing and compiling need included, and "evaluations" in the last training
+        step, [forward, backward].
     """
     with PeerProcess(spec, folder) as peer:
-        for number in range(_MEMORY_STEPS):
-            peer.step(number)
+        for number in range(MEMORY_STEPS):
+            answer = peer.step(number)
         report = peer.report()
-    return report["peak_mib"] - report["idle_mib"]
+    return {
+        "peak_mib": report["peak_mib"] - report["idle_mib"],
+        "evaluations": answer["evaluations"],
+    }
 
 
 def time_in_turn(

@@ -10,12 +10,8 @@ measurement is made in a fresh process.
 import argparse
 import os
 import pathlib
-import sys
-import tempfile
 
-import numpy as np
-
-from benchmarks import image_batches, measurements, peers, reference_model, reporting
+from benchmarks import memory_growth, peers, reporting
 
 _BASE = "torch/backprop"
 
@@ -41,28 +37,18 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = _arguments()
     peers.require([*peers.packages(arguments.peers), "matplotlib"])
-    peaks: dict[str, list[float]] = {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = pathlib.Path(name)
-        image_batches.write_batches(folder, 3, arguments.batch_size, data_dir=None)
-        np.savez(folder / "weights.npz", **reference_model.make_weights(seed=0))
-        for peer in arguments.peers:
-            settings = peers.candidate_settings(peer.split("/")[0])[0]
-            settings = peers.settings_of(peer, settings)
-            peaks[peer] = []
-            for number in arguments.num_steps:
-                print(f"[{peer}, {number} steps]", file=sys.stderr, flush=True)
-                spec = peers.PeerSpec(peer, settings, num_steps=number, threads=arguments.threads)
-                peaks[peer].append(measurements.peak_memory(spec, folder))
-    # The state is float32, half the image's height and width.
-    height, width, _ = reference_model.IMAGE_SHAPE
-    elements = arguments.batch_size * (height // 2) * (width // 2) * reference_model.CHANNELS
-    state_mib = 4 * elements / 2**20
+    specs = {}
+    for peer in arguments.peers:
+        settings = peers.candidate_settings(peer.split("/")[0])[0]
+        spec = peers.PeerSpec(peer, peers.settings_of(peer, settings), threads=arguments.threads)
+        specs[peer] = [spec.replace(num_steps=number) for number in arguments.num_steps]
+    measured = memory_growth.measure(specs, arguments.batch_size)
+    peaks = {name: [point["peak_mib"] for point in points] for name, points in measured.items()}
     results = {
         "machine": reporting.machine(),
         "batch_size": arguments.batch_size,
         "num_steps": arguments.num_steps,
-        "state_mib": state_mib,
+        "state_mib": memory_growth.state_mib(arguments.batch_size),
         "peak_mib": peaks,
     }
     reporting.write(arguments.output, "memory", results, _report(results))
@@ -78,10 +64,7 @@ def _report(results: dict) -> str:
     header += [f"/ {_BASE}, {numbers[-1]} steps"] if base else []
     rows = []
     for name, values in peaks.items():
-        growth = None
-        if len(numbers) > 1:
-            growth = (values[-1] - values[0]) / (numbers[-1] - numbers[0]) / state
-        row = [name, *map(round, values), growth]
+        row = [name, *map(round, values), memory_growth.growth(numbers, values, state)]
         rows.append([*row, values[-1] / base[-1]] if base else row)
     return (
         f"Peak memory (MiB) of a training step above the built, idle process, by RK4 with equal "

@@ -98,7 +98,7 @@ def _measure(arguments: argparse.Namespace, folder: pathlib.Path) -> dict:
     _say(f"agreement at tolerance {arguments.tight_tolerance:g}")
     results["agreement"] = measurements.check_agreement(specs, folder, arguments.tight_tolerance)
     _say("memory")
-    memory = {spec.name: measurements.peak_memory(spec, folder) for spec in specs}
+    memory = {spec.name: measurements.peak_memory(spec, folder)["peak_mib"] for spec in specs}
     _say(f"times, {arguments.rounds} rounds, and {arguments.train_steps} training steps")
     times = measurements.time_in_turn(specs, folder, arguments.rounds, arguments.train_steps)
     for spec in specs:

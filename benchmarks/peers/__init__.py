@@ -74,8 +74,11 @@ class PeerSpec:
     Attributes:
         name: "framework/variant".
         settings: One of `candidate_settings`, completed by `settings_of`.
-        tolerance: rtol and atol of the adaptive solver.
-        num_steps: If given, so many fixed steps of RK4 instead.
+        tolerance: rtol and atol of the adaptive or the fixed-point solver.
+        num_steps: If given, so many fixed steps of `method` instead; or, of a fixed-point solver,
+            at most so many iterations forwards and backwards.
+        method: What takes these steps; other than "rk4" by ours alone, where a fixed-point solver
+            makes the implicit layer a DEQ.
         threads: Number of threads (and cores) that it may use.
     """
 
@@ -83,6 +86,7 @@ class PeerSpec:
     settings: Mapping[str, Any]
     tolerance: float = 1e-3
     num_steps: int | None = None
+    method: str = "rk4"
     threads: int = 1
 
     @property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""This project's HomoODE, with its own solvers or with TensorFlow Probability's."""
+"""This project's HomoODE, with its own solvers or with TensorFlow Probability's, and its DEQ."""
 
 import keras
 import numpy as np
@@ -10,10 +10,14 @@ from benchmarks import reference_model as facts
 from benchmarks.peers import PeerSpec
 from configs import cifar10
 from homoode_tf import layers, models, solvers
+from homoode_tf.solvers import fixed_point
 
 
 class Peer:
     """Variants "backprop", "checkpoint" and "adjoint" of ours; "adjoint" of TFP.
+
+    Where the spec's method is a fixed-point solver, the variants are the DEQ's "implicit",
+    "phantom" and "jacobian_free".
 
     Settings:
         onednn: Whether TensorFlow uses oneDNN's kernels (set in the environment).
@@ -77,7 +81,7 @@ class Peer:
     def reset(self):
         for name, variable in self._variables.items():
             variable.assign(self._weights[name])
-        step_size = self.model.implicit.step_size
+        step_size = getattr(self.model.implicit, "step_size", None)
         for variable in [*self._optimizer.variables, *([] if step_size is None else [step_size])]:
             # The learning rate is one of the optimizer's variables.
             if variable is not self._optimizer._learning_rate:
@@ -87,20 +91,9 @@ class Peer:
 def _build_model(spec: PeerSpec) -> models.ImageClassifier:
     """The classifier of `configs/cifar10.py`, without dropout and with a fixed initial point."""
     config = cifar10.get_config().model
-    dynamics = layers.ConvDynamics(config.channels, config.groups, dropout_rate=0.0)
-    solver = _solver_object(spec)
-    by_name = {"rtol": spec.tolerance, "atol": spec.tolerance, "gradient": spec.variant}
-    implicit = layers.HomoODE(
-        dynamics,
-        solver=solver or config.solver,
-        final_time=config.final_time,
-        initial_point="alternating",
-        # A solver that is an object has its own tolerances and gradient.
-        **({} if solver else by_name),
-    )
     model = models.ImageClassifier(
         models.Stem(config.channels, config.stem_strides, config.batch_norm_momentum),
-        implicit,
+        make_implicit(spec),
         models.Head(
             config.head_channels, facts.NUM_CLASSES, config.groups, config.batch_norm_momentum
         ),
@@ -111,6 +104,31 @@ def _build_model(spec: PeerSpec) -> models.ImageClassifier:
     return model
 
 
+def make_implicit(spec: PeerSpec) -> layers.HomoODE | layers.DEQ:
+    """The implicit layer of `configs/cifar10.py`, with the solver and the gradient of a spec."""
+    config = cifar10.get_config().model
+    dynamics = layers.ConvDynamics(config.channels, config.groups, dropout_rate=0.0)
+    by_name = {"rtol": spec.tolerance, "atol": spec.tolerance, "gradient": spec.variant}
+    if spec.method in fixed_point.names():
+        return layers.DEQ(
+            dynamics,
+            solver=spec.method,
+            max_num_iterations=spec.num_steps,
+            initial_point="alternating",
+            on_failure="return",
+            **by_name,
+        )
+    solver = _solver_object(spec)
+    return layers.HomoODE(
+        dynamics,
+        solver=solver or config.solver,
+        final_time=config.final_time,
+        initial_point="alternating",
+        # A solver that is an object has its own tolerances and gradient.
+        **({} if solver else by_name),
+    )
+
+
 def _solver_object(spec: PeerSpec) -> tfp.math.ode.Solver | None:
     """The solver, where a name and tolerances do not say it all."""
     if spec.framework == "tfp":
@@ -119,7 +137,7 @@ def _solver_object(spec: PeerSpec) -> tfp.math.ode.Solver | None:
             rtol=spec.tolerance, atol=spec.tolerance, first_step_size=0.05
         )
     if spec.num_steps is not None:
-        return solvers.get("rk4", num_steps=spec.num_steps, gradient=spec.variant)
+        return solvers.get(spec.method, num_steps=spec.num_steps, gradient=spec.variant)
     return None
 
 

@@ -25,6 +25,7 @@ def test_parameters_agree_to_one_per_cent(name, tmp_path):
         "deq",
         "homoode",
         "homoode_fixed_z0",
+        "homoode_mean_z0",
         "homoode_zero_z0",
     }
     learned = {n for n, (_, initial_point) in experiment.parameters.items() if initial_point}
@@ -33,10 +34,10 @@ def test_parameters_agree_to_one_per_cent(name, tmp_path):
 
 def test_members_differ_in_model_and_seed_alone(tmp_path):
     experiment = Experiment(load("digits"), tmp_path)
-    assert len(experiment.members) == 7 * 5
-    assert len({member.workdir for member in experiment.members}) == 7 * 5
+    assert len(experiment.members) == 8 * 5
+    assert len({member.workdir for member in experiment.members}) == 8 * 5
     # All models of a seed come before the next seed.
-    assert [member.seed for member in experiment.members[:8]] == [0] * 7 + [1]
+    assert [member.seed for member in experiment.members[:9]] == [0] * 8 + [1]
     for member in experiment.members:
         config = member.config.to_dict()
         own = experiment.config_of(member.model).to_dict()
