@@ -1,17 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """The deep equilibrium layer: the output is a fixed point."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import keras
 import tensorflow as tf
 
-from homoode_tf.layers import initial_point as initial_points
-from homoode_tf.layers.implicit_layer import ImplicitLayer
+from homoode_tf.layers.shared_start import SharedStart
 from homoode_tf.solvers import fixed_point
 from homoode_tf.solvers.validation import check_choice
 
+# Of a solver given by name.
+_DEFAULTS = {"rtol": 1e-3, "atol": 1e-3, "max_num_iterations": 50, "on_failure": "warn"}
+
 
 @keras.saving.register_keras_serializable(package="homoode_tf")
-class DEQ(ImplicitLayer):
+class DEQ(SharedStart):
     """Implicit layer whose output is a fixed point of its dynamics, given the input.
 
     ::
@@ -25,9 +30,12 @@ class DEQ(ImplicitLayer):
 
     Args:
         dynamics: Keras layer g called as `dynamics(z, x)`; it must not depend on time.
-        solver: Name of a solver (`homoode_tf.solvers.fixed_point.names()`).
+        solver: Name of a solver (`homoode_tf.solvers.fixed_point.names()`) or a
+            `fixed_point.FixedPointSolver`, such as `fixed_point.Anderson(memory=8)`, which then has
+            its own tolerances, limit and `on_failure`.
         rtol: Relative tolerance; positive. A sample has converged where
-            rms(g - z) <= atol + rtol rms(g).
+            rms(g - z) <= atol + rtol rms(g). This and what follows to max_num_iterations, and
+            `on_failure`, are for a solver given by name.
         atol: Absolute tolerance; positive.
         max_num_iterations: Largest number of iterations, of the forward and of the backward solve.
         gradient: "implicit" solves the adjoint equation by the same method, to the same tolerances;
@@ -70,17 +78,17 @@ class DEQ(ImplicitLayer):
     def __init__(
         self,
         dynamics: keras.layers.Layer,
-        solver: str = "anderson",
-        rtol: float = 1e-3,
-        atol: float = 1e-3,
-        max_num_iterations: int = 50,
+        solver: str | fixed_point.FixedPointSolver = "anderson",
+        rtol: float = _DEFAULTS["rtol"],
+        atol: float = _DEFAULTS["atol"],
+        max_num_iterations: int = _DEFAULTS["max_num_iterations"],
         gradient: str = "implicit",
         jacobian_weight: float = 0.0,
         initial_point: str | keras.layers.Layer = "zeros",
-        on_failure: str = "warn",
+        on_failure: str = _DEFAULTS["on_failure"],
         **kwargs,
     ):
-        super().__init__(dynamics, **kwargs)
+        super().__init__(dynamics, initial_point=initial_point, **kwargs)
         if self._dynamics_takes_time:
             raise ValueError(
                 f"A fixed point has no time, but {type(dynamics).__name__}.call takes one: give "
@@ -89,38 +97,32 @@ class DEQ(ImplicitLayer):
         check_choice("gradient", gradient, fixed_point.MODES)
         if not jacobian_weight >= 0:
             raise ValueError(f"jacobian_weight must be at least 0, got {jacobian_weight!r}.")
-        self._solver = fixed_point.get(
-            solver,
-            rtol=rtol,
-            atol=atol,
-            max_num_iterations=max_num_iterations,
-            on_failure=on_failure,
-        )
+        options = {
+            "rtol": rtol,
+            "atol": atol,
+            "max_num_iterations": max_num_iterations,
+            "on_failure": on_failure,
+        }
+        self._solver = _make_solver(solver, options)
         self.solver = solver
         self.rtol = float(rtol)
         self.atol = float(atol)
         self.max_num_iterations = int(max_num_iterations)
         self.gradient = gradient
         self.jacobian_weight = float(jacobian_weight)
-        self.initial_point = initial_points.get(initial_point)
         self.on_failure = on_failure
 
     def build(self, input_shape):
         super().build(input_shape)
         self.residual = self._replica_variable("residual", self.state_dtype.name, "mean")
-        self.build_dynamics(state_shape=input_shape, condition_shape=input_shape)
-        if not self.initial_point.built:
-            self.initial_point.build(input_shape)
-        self.fix_channels(input_shape)
 
     def call(self, inputs, training=False):
-        condition = tf.cast(inputs, self.state_dtype)
+        condition, initial_state = self.begin(inputs)
         evaluate = self.hold_dynamics(tf.shape(condition)[0], training)
 
         def fixed_map(state):
             return evaluate(None, state, condition)
 
-        initial_state = tf.cast(self.initial_point(condition), self.state_dtype)
         results = self._solver.solve(fixed_map, initial_state)
         state = fixed_point.differentiate(
             fixed_map,
@@ -133,26 +135,43 @@ class DEQ(ImplicitLayer):
         evaluations = fixed_point.NUM_PHANTOM_STEPS if self.gradient == "phantom" else 1
         self.forward_nfe.assign(results.num_evaluations + evaluations)
         self.residual.assign(tf.reduce_max(results.residual))
-        if training:
-            if self.jacobian_weight:
-                penalty = fixed_point.jacobian_penalty(fixed_map, results.state)
-                self.add_loss(self.jacobian_weight * penalty)
-            if isinstance(self.initial_point, initial_points.InitialPoint):
-                self.initial_point.observe(state)
+        if training and self.jacobian_weight:
+            penalty = fixed_point.jacobian_penalty(fixed_map, results.state)
+            self.add_loss(self.jacobian_weight * penalty)
+        self.observe(state, training)
         return tf.cast(state, self.compute_dtype)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
 
     def get_config(self):
         return {
             **super().get_config(),
-            "solver": self.solver,
+            "solver": fixed_point.serialize(self.solver),
             "rtol": self.rtol,
             "atol": self.atol,
             "max_num_iterations": self.max_num_iterations,
             "gradient": self.gradient,
             "jacobian_weight": self.jacobian_weight,
-            "initial_point": keras.saving.serialize_keras_object(self.initial_point),
             "on_failure": self.on_failure,
         }
+
+    @classmethod
+    def from_config(cls, config):
+        return super().from_config({**config, "solver": fixed_point.deserialize(config["solver"])})
+
+
+def _make_solver(
+    solver: str | fixed_point.FixedPointSolver, options: Mapping[str, Any]
+) -> fixed_point.FixedPointSolver:
+    if isinstance(solver, str):
+        return fixed_point.get(solver, **options)
+    if not isinstance(solver, fixed_point.FixedPointSolver):
+        raise ValueError(
+            f"solver must be one of {', '.join(fixed_point.names())} or a "
+            f"homoode_tf.solvers.fixed_point.FixedPointSolver, got {solver!r}."
+        )
+    changed = {name: value for name, value in options.items() if value != _DEFAULTS[name]}
+    if changed:
+        raise ValueError(
+            f"{', '.join(changed)} belong to a solver given by name; this layer got an object "
+            f"together with {changed}. Set them on {type(solver).__name__} itself."
+        )
+    return solver

@@ -5,12 +5,12 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from homoode_tf.layers import initial_point as initial_points
 from homoode_tf.layers.ode_layer import ODELayer
+from homoode_tf.layers.shared_start import SharedStart
 
 
 @keras.saving.register_keras_serializable(package="homoode_tf")
-class HomoODE(ODELayer):
+class HomoODE(SharedStart, ODELayer):
     """Implicit layer whose output is the end of an ODE that sees the input all the way.
 
     ::
@@ -89,29 +89,20 @@ class HomoODE(ODELayer):
         initial_point: str | keras.layers.Layer = "learned",
         **kwargs,
     ):
-        super().__init__(dynamics, solver, rtol, atol, final_time, gradient, step_control, **kwargs)
-        self.initial_point = initial_points.get(initial_point)
-
-    def build(self, input_shape):
-        super().build(input_shape)
-        self.build_dynamics(state_shape=input_shape, condition_shape=input_shape)
-        if not self.initial_point.built:
-            self.initial_point.build(input_shape)
-        self.fix_channels(input_shape)
+        super().__init__(
+            dynamics,
+            solver,
+            rtol,
+            atol,
+            final_time,
+            gradient,
+            step_control,
+            initial_point=initial_point,
+            **kwargs,
+        )
 
     def call(self, inputs, training=False):
-        condition = tf.cast(inputs, self.state_dtype)
-        initial_state = self.initial_point(condition)
+        condition, initial_state = self.begin(inputs)
         final_state = self.integrate(initial_state, condition, training)
-        if training and isinstance(self.initial_point, initial_points.InitialPoint):
-            self.initial_point.observe(final_state)
+        self.observe(final_state, training)
         return tf.cast(final_state, self.compute_dtype)
-
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
-    def get_config(self):
-        return {
-            **super().get_config(),
-            "initial_point": keras.saving.serialize_keras_object(self.initial_point),
-        }

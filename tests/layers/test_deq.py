@@ -89,3 +89,36 @@ def test_batch_mates_do_not_matter():
     alone = layer(x[:1])[0]
     for batch in (x, wild):
         np.testing.assert_allclose(layer(batch)[0], alone, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "solver",
+    [
+        fixed_point.Damped(0.7, max_num_iterations=200),
+        fixed_point.Anderson(memory=3, damping=0.8, max_num_iterations=99),
+        fixed_point.Broyden(update="bad", memory=4, on_failure="return"),
+        fixed_point.NewtonKrylov(krylov_dimension=5, krylov_rtol=1e-3, atol=1e-5),
+    ],
+    ids=lambda solver: solver.name,
+)
+def test_a_solver_object_is_used_and_saved(solver):
+    layer = DEQ(DenseDynamics(3), solver)
+    assert layer._solver is solver
+    again = DEQ.from_config(layer.get_config())
+    assert type(again._solver) is type(solver)
+    assert vars(again._solver) == vars(solver)
+    x = random(2, 3)
+    assert layer(x).shape == x.shape
+
+
+def test_a_solver_object_has_its_own_options():
+    with pytest.raises(ValueError, match="rtol, on_failure belong to a solver given by name"):
+        DEQ(DenseDynamics(3), fixed_point.Anderson(), rtol=1e-4, on_failure="raise")
+    with pytest.raises(ValueError, match="solver must be one of damped, anderson"):
+        DEQ(DenseDynamics(3), 7)
+
+    class Own(fixed_point.Damped):
+        pass
+
+    with pytest.raises(ValueError, match="Cannot save a solver of class Own"):
+        DEQ(DenseDynamics(3), Own()).get_config()

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, empty_rows, put_row
+from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, empty_history, put_row
 from homoode_tf.solvers.validation import check_positive
 
 # Relative to the normalised columns; what the normal equations need to stay regular.
@@ -43,8 +43,7 @@ class Anderson(FixedPointSolver):
         self.damping = float(damping)
 
     def _begin(self, state):
-        empty = empty_rows(state, self.memory)
-        return state, tf.zeros_like(state), empty, empty
+        return empty_history(state, self.memory)
 
     def _step(self, fn, iterate, memory):
         number, state, residual = iterate

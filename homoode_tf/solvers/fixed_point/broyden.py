@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, dot, empty_rows, put_row
+from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, dot, empty_history, put_row
 from homoode_tf.solvers.validation import check_choice, check_positive
 
 UPDATES = ("good", "bad")
@@ -43,8 +43,7 @@ class Broyden(FixedPointSolver):
         self.memory = int(memory)
 
     def _begin(self, state):
-        empty = empty_rows(state, self.memory)
-        return state, tf.zeros_like(state), empty, empty
+        return empty_history(state, self.memory)
 
     def _step(self, fn, iterate, memory):
         number, state, residual = iterate

@@ -2,6 +2,7 @@
 """The iteration that all fixed-point solvers share: per sample, with the best iterate kept."""
 
 import abc
+import inspect
 import numbers
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -80,6 +81,18 @@ class FixedPointSolver(abc.ABC):
     def name(self) -> str:
         """Name of the method in messages."""
         return type(self).__name__
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the constructor's arguments, each of which is an attribute of the same name."""
+        parameters = {
+            **inspect.signature(type(self)).parameters,
+            **inspect.signature(FixedPointSolver).parameters,
+        }
+        return {
+            name: getattr(self, name)
+            for name, parameter in parameters.items()
+            if parameter.kind is not parameter.VAR_KEYWORD
+        }
 
     @abc.abstractmethod
     def _begin(self, state: tf.Tensor) -> Any:
@@ -220,6 +233,12 @@ def empty_rows(state: tf.Tensor, number: int) -> tf.Tensor:
     shape = tf.shape(state)
     rows = tf.zeros([shape[0], number, shape[1]], state.dtype)
     return tf.ensure_shape(rows, [state.shape[0], number, state.shape[1]])
+
+
+def empty_history(state: tf.Tensor, length: int) -> tuple[tf.Tensor, ...]:
+    """The last state and residual, and two lists of rows, of a method that has made no step yet."""
+    rows = empty_rows(state, length)
+    return state, tf.zeros_like(state), rows, rows
 
 
 def put_row(rows: tf.Tensor, index: tf.Tensor, row: tf.Tensor) -> tf.Tensor:

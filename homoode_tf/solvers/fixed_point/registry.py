@@ -2,6 +2,7 @@
 """The fixed-point solvers by name."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 from homoode_tf.solvers.fixed_point.anderson import Anderson
@@ -17,6 +18,8 @@ _BY_NAME = {
     "bad_broyden": functools.partial(Broyden, update="bad"),
     "newton_krylov": NewtonKrylov,
 }
+
+_CLASSES = {solver.__name__: solver for solver in (Damped, Anderson, Broyden, NewtonKrylov)}
 
 
 def names() -> tuple[str, ...]:
@@ -43,3 +46,27 @@ def get(name: str, **options: Any) -> FixedPointSolver:
     if name not in _BY_NAME:
         raise ValueError(f"Unknown fixed-point solver {name!r}; known are {', '.join(names())}.")
     return _BY_NAME[name](**options)
+
+
+def serialize(solver: str | FixedPointSolver) -> str | dict:
+    """Returns a solver's name unchanged, or a solver as its class name and arguments.
+
+    Returns:
+      A string or a JSON-compatible dictionary, for `deserialize`.
+
+    Raises:
+      ValueError: If the solver is of a class that is not of this package.
+    """
+    if isinstance(solver, str):
+        return solver
+    name = type(solver).__name__
+    if _CLASSES.get(name) is not type(solver):
+        raise ValueError(f"Cannot save a solver of class {name}; known are {', '.join(_CLASSES)}.")
+    return {"class_name": name, "config": solver.get_config()}
+
+
+def deserialize(config: str | Mapping) -> str | FixedPointSolver:
+    """Makes what `serialize` described: a name stays a name, a dictionary becomes a solver."""
+    if not isinstance(config, Mapping):
+        return config
+    return _CLASSES[config["class_name"]](**config["config"])

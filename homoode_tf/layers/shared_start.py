@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What HomoODE and DEQ share: the input is the condition, and one initial point serves all."""
+
+import keras
+import tensorflow as tf
+
+from homoode_tf.layers import initial_point as initial_points
+from homoode_tf.layers.implicit_layer import ImplicitLayer
+
+
+class SharedStart(ImplicitLayer):
+    """Base of the layers that take a condition and start from an initial point.
+
+    Args:
+        *args: Of the base after this one.
+        initial_point: "learned", "running_mean", "zeros", "alternating", or a Keras layer that
+            maps x to z(0) of the same shape.
+        **kwargs: Of the base after this one.
+
+    Attributes:
+        initial_point: The layer that makes z(0).
+    """
+
+    def __init__(self, *args, initial_point: str | keras.layers.Layer, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.initial_point = initial_points.get(initial_point)
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self.build_dynamics(state_shape=input_shape, condition_shape=input_shape)
+        if not self.initial_point.built:
+            self.initial_point.build(input_shape)
+        self.fix_channels(input_shape)
+
+    def begin(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Returns the condition x and z(0), both of the inputs' shape and of `state_dtype`."""
+        condition = tf.cast(inputs, self.state_dtype)
+        return condition, tf.cast(self.initial_point(condition), self.state_dtype)
+
+    def observe(self, solutions: tf.Tensor, training: bool) -> None:
+        """Lets the initial point learn from the solutions of a training batch."""
+        if training and isinstance(self.initial_point, initial_points.InitialPoint):
+            self.initial_point.observe(solutions)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "initial_point": keras.saving.serialize_keras_object(self.initial_point),
+        }
