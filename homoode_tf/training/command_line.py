@@ -12,6 +12,7 @@ from absl import app, flags, logging
 
 from homoode_tf.training.checkpoints import CheckpointError
 from homoode_tf.training.interruption import Interrupted
+from homoode_tf.training.lock import LockedError
 from homoode_tf.training.loop import StepError
 from homoode_tf.training.state import NonFiniteError
 
@@ -19,6 +20,7 @@ _FAILURE, _USAGE = 1, 2
 # What a user can put right. Anything else is a mistake of ours, and keeps its traceback.
 _EXPECTED = (
     CheckpointError,
+    LockedError,
     NonFiniteError,
     OSError,
     StepError,

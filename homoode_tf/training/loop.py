@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Training from a config to a result: the whole course of a run."""
 
+import contextlib
 import os
 from typing import Any
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 from homoode_tf.training.checkpoints import Record
 from homoode_tf.training.clock import Clock
 from homoode_tf.training.interruption import Interrupted, Interruption
+from homoode_tf.training.lock import exclusive
 from homoode_tf.training.metrics import MetricsWriter
 from homoode_tf.training.progress import Progress
 from homoode_tf.training.run import Run
@@ -50,6 +52,7 @@ def train(
     Raises:
         ValueError: If the config is not allowed, or the workdir is not this config's.
         DataNotFoundError: If the data set is not there.
+        LockedError: If another process trains in the workdir.
         CheckpointError: If a checkpoint cannot be written, or none can be read.
         NonFiniteError: If the loss becomes non-finite.
         Interrupted: On SIGINT or SIGTERM, after a checkpoint was saved.
@@ -63,8 +66,14 @@ def train(
         return result
 
     run = Run(config, folder, data_dir, strategy)
-    if run.is_chief:
-        folder.claim(config)
+    with exclusive(folder.directory) if run.is_chief else contextlib.nullcontext():
+        if run.is_chief:
+            folder.claim(config)
+        return _train(run, clock)
+
+
+def _train(run: Run, clock: Clock) -> dict[str, Any]:
+    folder = run.workdir
     record = run.checkpoints.restore_latest()
     run.state.separate_random_states()
     if record is None:

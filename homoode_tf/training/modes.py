@@ -6,6 +6,7 @@ import os
 import ml_collections
 import tensorflow as tf
 
+from homoode_tf.training.lock import exclusive
 from homoode_tf.training.run import Run
 from homoode_tf.training.workdir import Workdir
 
@@ -67,9 +68,11 @@ def export(
     Raises:
         WorkdirError: If there is no run, or one of another config.
         CheckpointError: If no whole checkpoint was evaluated on validation.
+        LockedError: If another process works in the workdir.
     """
     run, step = _best_of(config, workdir, data_dir, strategy)
-    run.export()
+    with exclusive(run.workdir.directory):
+        run.export()
     print(f"Step {step} was exported to {run.workdir.saved_model}.", flush=True)
     return run.workdir.saved_model
 

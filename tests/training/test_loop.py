@@ -14,6 +14,7 @@ import tensorflow as tf
 from homoode_tf.training import evaluate, export, loop, run, train
 from homoode_tf.training.checkpoints import CheckpointError
 from homoode_tf.training.interruption import Interrupted
+from homoode_tf.training.lock import LockedError, exclusive
 from homoode_tf.training.state import NonFiniteError
 from homoode_tf.training.workdir import WorkdirError
 from tests.training import fakes
@@ -326,3 +327,16 @@ def test_signals_save_a_checkpoint_and_leave(tmp_path, number, status):
     step = int(last.split("step ")[1].split()[0])
     assert (tmp_path / "checkpoints" / f"step-{step:08d}" / "manifest.json").exists()
     assert step >= 4
+
+
+@pytest.mark.parametrize("do", [train, export])
+def test_a_workdir_in_use_is_left_alone(tmp_path, do):
+    workdir = tmp_path / "run"
+    if do is export:
+        train(fakes.config(), workdir)
+    workdir.mkdir(exist_ok=True)
+    before = sorted(path.name for path in workdir.iterdir())
+    with exclusive(workdir), pytest.raises(LockedError, match="in use by process"):
+        do(fakes.config(), workdir)
+    left = {path.name for path in workdir.iterdir()} - {".lock"}
+    assert sorted(left) == [name for name in before if name != ".lock"]

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run at a time in a folder."""
+
+import contextlib
+import errno
+import json
+import os
+import pathlib
+import socket
+import sys
+import time
+from collections.abc import Iterator
+
+import filelock
+from absl import logging
+
+_LOCK = ".lock"
+# Beside the lock, because asking for a lock may empty its file.
+_HOLDER = ".lock-holder.json"
+_UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+
+
+class LockedError(RuntimeError):
+    """Another process works in the folder."""
+
+
+@contextlib.contextmanager
+def exclusive(directory: pathlib.Path) -> Iterator[None]:
+    """Within this context no other process gets the folder's lock.
+
+    The operating system gives the lock back when the process ends, however it ends. Where the file
+    system has no locks, a warning says so and nothing is locked.
+
+    Args:
+        directory: An existing folder that can be written.
+
+    Raises:
+        LockedError: If another process holds the lock; the message names it.
+        OSError: If the lock's file cannot be written.
+
+    Example:
+        >>> with exclusive(pathlib.Path("runs/digits")):  # doctest: +SKIP
+        ...     train()
+    """
+    lock = filelock.FileLock(directory / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        raise LockedError(
+            f"{directory} is in use by {_describe_holder(directory)}. Wait for it or stop it, or "
+            "give another --workdir."
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in _UNSUPPORTED:
+            raise
+        logging.warning(
+            "%s cannot be locked (%s): let no second run use it meanwhile.", directory, error
+        )
+        yield
+        return
+    holder = directory / _HOLDER
+    try:
+        holder.write_text(json.dumps(_self()), encoding="utf-8")
+        yield
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def _self() -> dict[str, str | int]:
+    return {
+        "process": os.getpid(),
+        "host": socket.gethostname(),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+        "command": " ".join(sys.argv),
+    }
+
+
+def _describe_holder(directory: pathlib.Path) -> str:
+    try:
+        holder = json.loads((directory / _HOLDER).read_text(encoding="utf-8"))
+        return (
+            f"process {holder['process']} on {holder['host']} since {holder['since']} "
+            f"({holder['command']})"
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        # It has just begun, or ended, or cannot be read: it holds the lock all the same.
+        return "another process"
