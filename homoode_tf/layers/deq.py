@@ -137,7 +137,8 @@ class DEQ(SharedStart):
         self.residual.assign(tf.reduce_max(results.residual))
         if training and self.jacobian_weight:
             penalty = fixed_point.jacobian_penalty(fixed_map, results.state)
-            self.add_loss(self.jacobian_weight * penalty)
+            # Keras adds all losses up in this dtype, float64 layers' too.
+            self.add_loss(self.jacobian_weight * tf.cast(penalty, keras.config.floatx()))
         self.observe(state, training)
         return tf.cast(state, self.compute_dtype)
 

@@ -119,7 +119,9 @@ class LearnedInitialPoint(InitialPoint):
         target = tf.stop_gradient(solutions)
         distance = tf.abs(tf.cast(tf.convert_to_tensor(self.value), target.dtype) - target)
         smooth_l1 = tf.where(distance < 1.0, 0.5 * tf.square(distance), distance - 0.5)
-        self.add_loss(self.loss_weight * tf.reduce_mean(smooth_l1))
+        # Keras adds all losses up in this dtype, float64 layers' too.
+        loss = tf.cast(tf.reduce_mean(smooth_l1), keras.config.floatx())
+        self.add_loss(self.loss_weight * loss)
 
     def get_config(self):
         initializer = self.initializer

@@ -171,6 +171,17 @@ class TestAsKerasLayer:
             assert np.isfinite(history).all()
             assert model.predict(x, verbose=0).shape == (8, 1)
 
+    @pytest.mark.parametrize("name", ["HomoODE", "DEQ"])
+    @pytest.mark.parametrize("policy", ["mixed_float16", "float64"])
+    def test_fits_with_all_losses_that_it_adds(self, name, policy):
+        own = {"jacobian_weight": 0.1} if name == "DEQ" else {}
+        layer = make(name, initial_point="learned", dtype=policy, **own)
+        model = keras.Sequential([layer, keras.layers.Dense(1)])
+        model.compile("adam", "mse")
+        history = model.fit(random(8, 4), random(8, 1), batch_size=4, verbose=0).history["loss"]
+        assert np.isfinite(history).all()
+        assert len(layer.losses) == 1 + len(own)
+
     @pytest.mark.parametrize(("name", "gradient"), GRADIENTS)
     def test_fit_lowers_the_loss(self, name, gradient):
         x = random(64, 4)
