@@ -41,7 +41,9 @@ def get_config() -> ConfigDict:
     config.batch_size = 64
     config.epochs = 300.0
     config.seed = 0
-    config.precision = "float32"  # or mixed_bfloat16
+    config.accumulation_steps = 1  # parts of a batch, one after the other
+    config.precision = "float32"  # or mixed_bfloat16, mixed_float16
+    config.non_finite = "stop"  # or skip
     config.label_smoothing = 0.0
     config.whitened_stem = False
     config.optimizer = ConfigDict()

@@ -11,10 +11,10 @@ import tensorflow as tf
 from absl import app, flags, logging
 
 from homoode_tf.training.checkpoints import CheckpointError
+from homoode_tf.training.faults import NonFiniteError
 from homoode_tf.training.interruption import Interrupted
 from homoode_tf.training.lock import LockedError
 from homoode_tf.training.loop import StepError
-from homoode_tf.training.state import NonFiniteError
 
 _FAILURE, _USAGE = 1, 2
 # What a user can put right. Anything else is a mistake of ours, and keeps its traceback.

@@ -15,17 +15,25 @@ class Inputs:
         images: The data set.
         batch_size: Images of one step, over all replicas.
         strategy: The run's distribution strategy.
+        num_parts: Parts into which a replica divides its share.
 
     Raises:
-        ValueError: If the replicas cannot have equal shares of a batch.
+        ValueError: If the replicas' parts of a batch cannot be equal.
     """
 
-    def __init__(self, images: ImageData, batch_size: int, strategy: tf.distribute.Strategy):
+    def __init__(
+        self,
+        images: ImageData,
+        batch_size: int,
+        strategy: tf.distribute.Strategy,
+        num_parts: int = 1,
+    ):
         num_replicas = strategy.num_replicas_in_sync
-        if batch_size % num_replicas:
+        if batch_size % (num_replicas * num_parts):
+            times = f", times config.accumulation_steps={num_parts}" if num_parts > 1 else ""
             raise ValueError(
-                f"config.batch_size must be a multiple of {num_replicas}, the number of "
-                f"replicas, got {batch_size}."
+                f"config.batch_size must be a multiple of {num_replicas * num_parts}, the number "
+                f"of replicas{times}, got {batch_size}."
             )
         self._images = images
         self._batch_size = batch_size

@@ -136,7 +136,7 @@ class _Course:
                 self._make_a_step()
         except Interrupted as error:
             if not self._saved:
-                self._run.state.check_finite()
+                self._run.state.faults.check()
                 self._save()
             message = f"stopped by {error.signal_name}; step {self._step} is saved"
             raise Interrupted(error.signal_number, message) from None
@@ -158,7 +158,7 @@ class _Course:
 
     def _do_what_is_due(self) -> None:
         run, plan, step = self._run, self._run.plan, self._step
-        run.state.check_finite()
+        run.state.faults.check()
         self._stop_clock()
         validation = None
         if plan.evaluates(step):

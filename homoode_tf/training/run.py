@@ -71,7 +71,12 @@ class Run:
         )
         info = self.images.info
         self.plan = Plan.make(self.settings, info.num_train)
-        self.inputs = Inputs(self.images, self.settings.batch_size, strategy)
+        self.inputs = Inputs(
+            self.images,
+            self.settings.batch_size,
+            strategy,
+            self.settings.accumulation_steps,
+        )
         # The one place for seeds: of Python, NumPy and TensorFlow, and so of every layer. Right
         # before the model, because preparing the data may draw random numbers, the first time.
         keras.utils.set_random_seed(self.settings.seed)

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from homoode_tf.solvers.runge_kutta import STEP_CONTROLS
+from homoode_tf.training.faults import POLICIES
 
 Settings = TypeVar("Settings")
 
-PRECISIONS = ("float32", "mixed_bfloat16")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 OPTIMIZERS = ("adam", "adamw", "muon", "sgd")
 
 
@@ -111,7 +112,11 @@ class TrainingSettings:
         checkpoint_every_steps: Steps between two checkpoints.
         evaluate_every_epochs: Epochs between two evaluations on validation.
         keep_checkpoints: How many of the last checkpoints are kept, beside the best one.
-        precision: One of `PRECISIONS`; with mixed_bfloat16 the convolutions compute in bfloat16.
+        accumulation_steps: Parts of the batch that are gone through one after the other, for one
+            update; the memory is that of a part, and batch norm sees one part at a time.
+        non_finite: One of `POLICIES`; what becomes of a step with a non-finite loss or gradient.
+        precision: One of `PRECISIONS`; with mixed_bfloat16 the convolutions compute in bfloat16,
+            with mixed_float16 in float16, under a dynamic loss scale.
         export_step_control: One of `STEP_CONTROLS`; how the exported model's solver steps. With
             "sample" an image's answer does not depend on the images beside it.
         optimizer: The task's optimiser.
@@ -128,6 +133,8 @@ class TrainingSettings:
     checkpoint_every_steps: int = 500
     evaluate_every_epochs: int = 1
     keep_checkpoints: int = 3
+    accumulation_steps: int = 1
+    non_finite: str = "stop"
     precision: str = "float32"
     export_step_control: str = "sample"
     optimizer: OptimizerSettings = dataclasses.field(default_factory=OptimizerSettings)
@@ -149,6 +156,8 @@ class TrainingSettings:
         _integer(self, "", "checkpoint_every_steps", at_least=1)
         _integer(self, "", "evaluate_every_epochs", at_least=1)
         _integer(self, "", "keep_checkpoints", at_least=1)
+        _integer(self, "", "accumulation_steps", at_least=1)
+        _choice(self, "", "non_finite", POLICIES)
         _choice(self, "", "precision", PRECISIONS)
         _choice(self, "", "export_step_control", STEP_CONTROLS)
 

@@ -2,22 +2,21 @@
 """Everything that changes while a model trains."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 import tensorflow as tf
 
+from homoode_tf.layers import ODELayer
 from homoode_tf.training import optimizers
 from homoode_tf.training.averaging import WeightAverage
+from homoode_tf.training.faults import Faults
+from homoode_tf.training.loss_scale import LossScale
 from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.totals import Totals
 
 # Far apart, so that no replica's dropout seed is another run's.
 _SEED_STRIDE = 1_000_003
-
-
-class NonFiniteError(RuntimeError):
-    """The loss became infinite or NaN."""
 
 
 class TrainState:
@@ -33,7 +32,9 @@ class TrainState:
 
     Attributes:
         step: int64 scalar variable, the number of updates made.
-        first_bad_step: int64 scalar variable, the first step with a non-finite loss, or 0.
+        faults: Counts the non-finite steps.
+        loss_scale: Of half precision; None where none is needed.
+        may_skip: Whether a non-finite step leaves everything as it was.
         period: Totals since the last line of metrics.
         epoch: Totals since the epoch began.
     """
@@ -50,7 +51,9 @@ class TrainState:
         # Plain variables, made outside the strategy's scope: steps add to them what has already
         # been summed over replicas.
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        self.first_bad_step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.faults = Faults(settings.non_finite)
+        self.loss_scale = LossScale() if settings.precision == "mixed_float16" else None
+        self.may_skip = settings.non_finite == "skip" or self.loss_scale is not None
         self.period = Totals("period")
         self.epoch = Totals("epoch")
         self.average = None
@@ -90,20 +93,37 @@ class TrainState:
             ]
         if self.average is not None:
             groups["average"] = self.average.averages
+        if self.may_skip:
+            groups["skipped"] = [self.faults.skipped]
+        if self.loss_scale is not None:
+            groups["loss_scale"] = [self.loss_scale.value, self.loss_scale.finite_steps]
         return {
             f"{group}_{number:04d}": variable
             for group, variables in groups.items()
             for number, variable in enumerate(variables)
         }
 
-    def check_finite(self) -> None:
-        """Raises `NonFiniteError` if a step since the last check had a non-finite loss."""
-        if bad := int(self.first_bad_step.numpy()):
-            raise NonFiniteError(
-                f"the loss became non-finite at step {bad}; the checkpoints before it are kept. "
-                "A smaller config.optimizer.learning_rate, a warm-up or "
-                "config.optimizer.clip_norm may help."
-            )
+    def read_moments(self) -> list[tf.Tensor]:
+        """Returns batch norm's moments and what the solvers remember; in replica context."""
+        return [tf.identity(variable) for variable in self._moments()]
+
+    def assign_moments(self, values: Sequence[tf.Tensor]) -> None:
+        """Sets what `read_moments` returned; in replica context."""
+        for variable, value in zip(self._moments(), values, strict=True):
+            variable.assign(value)
+
+    def agree_on_step_sizes(self) -> None:
+        """Sets the first step that solvers remember to the smallest of all replicas' ones.
+
+        So replicas take what one replica with all images would. In replica context.
+        """
+        if self.strategy.num_replicas_in_sync == 1:
+            return
+        for layer in self.model._flatten_layers():
+            if isinstance(layer, ODELayer) and layer.step_size is not None:
+                replica = tf.distribute.get_replica_context()
+                own = tf.reshape(tf.convert_to_tensor(layer.step_size.value), [1])
+                layer.step_size.assign(tf.reduce_min(replica.all_gather(own, axis=0)))
 
     def separate_random_states(self) -> None:
         """Gives each replica's seed generators a seed of their own.
@@ -148,9 +168,12 @@ class TrainState:
         finally:
             self._exchange()
 
+    def _moments(self):
+        return [v.value for v in self.model.non_trainable_variables if _is_floating(v)]
+
     @tf.function(autograph=False)
     def _synchronise(self):
-        local = [v.value for v in self.model.non_trainable_variables if _is_floating(v)]
+        local = self._moments()
         if self.average is not None:
             local = local + self.average.averages
 

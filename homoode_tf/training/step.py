@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
+from homoode_tf.training.objective import Gradient, correct, cross_entropy
 from homoode_tf.training.optimizers import clip_to_global_norm
 from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.state import TrainState
@@ -16,14 +17,8 @@ def make_train_step(
 ) -> Callable[[Iterator[tuple[tf.Tensor, tf.Tensor]]], None]:
     """Compiles a step: one batch, one gradient, one update of each optimiser.
 
-    The objective, summed over the replicas r of R, is ::
-
-        sum over r of (sum of the cross-entropies of r's images / global batch size
-                       + sum of r's added losses / R)
-
-    because Keras's optimisers sum the gradients of the replicas themselves: its gradient is that
-    of one replica with the whole batch. The added loss of the initial point reaches only its own
-    variables and the task's only the others, so one tape serves both optimisers.
+    Where steps can be skipped (`config.non_finite`, half precision), a step with a non-finite
+    loss or gradient leaves everything as it was before, but for the count of steps.
 
     Args:
         state: What the step changes.
@@ -34,50 +29,75 @@ def make_train_step(
         height, width, channels), and labels, int64 of shape (batch,). It returns nothing, and
         does not wait for the device: `state.period` and `state.epoch` add up the metrics.
     """
-    model, strategy = state.model, state.strategy
-    task_variables = list(model.task_variables)
-    initial_point_variables = list(model.initial_point_variables)
-    num_replicas = strategy.num_replicas_in_sync
+    strategy, scale = state.strategy, state.loss_scale
+    gradient = Gradient(state.model, settings, strategy.num_replicas_in_sync)
 
-    def on_replica(images, labels, number):
-        with tf.GradientTape() as tape:
-            logits = model(images, training=True)
-            entropies = cross_entropy(labels, logits, settings.label_smoothing)
-            task_loss = tf.reduce_sum(entropies) / settings.batch_size
-            added_loss = tf.add_n([tf.zeros([]), *model.losses]) / num_replicas
-            loss = task_loss + added_loss
-        task_gradients, initial_point_gradients = tape.gradient(
-            loss, [task_variables, initial_point_variables]
+    def compute(images, labels):
+        *gradients, metrics = gradient(
+            images, labels, None if scale is None else tf.convert_to_tensor(scale.value)
         )
+        state.agree_on_step_sizes()
+        # One all-reduce for the metrics and for whether all is finite.
+        squares = tf.add_n([tf.reduce_sum(tf.square(g)) for g in tf.nest.flatten(gradients)])
+        return *gradients, sum_over_replicas([*tf.unstack(metrics), squares])
+
+    def apply(task_gradients, initial_point_gradients, number):
         task_gradients = clip_to_global_norm(task_gradients, settings.optimizer.clip_norm)
-        state.task_optimizer.apply(task_gradients, task_variables)
+        state.task_optimizer.apply(task_gradients, gradient.task_variables)
         if state.initial_point_optimizer is not None:
-            state.initial_point_optimizer.apply(initial_point_gradients, initial_point_variables)
+            state.initial_point_optimizer.apply(
+                initial_point_gradients, gradient.initial_point_variables
+            )
         if state.average is not None:
             state.average.update(number)
-        return sum_over_replicas(
-            [
-                1.0 / num_replicas,
-                tf.cast(tf.size(labels), tf.float32),
-                tf.reduce_sum(entropies),
-                tf.reduce_sum(correct(labels, logits)),
-                added_loss,
-                tf.cast(model.implicit.forward_nfe, tf.float32) / num_replicas,
-                tf.cast(model.implicit.backward_nfe, tf.float32) / num_replicas,
-            ]
-        )
+
+    def always(images, labels, number):
+        """Returns the sums over replicas, after the update."""
+
+        def on_replica(*batch):
+            *gradients, sums = compute(*batch)
+            apply(*gradients, number)
+            return sums
+
+        return strategy.run(on_replica, args=(images, labels))
+
+    def unless_non_finite(images, labels, number):
+        """The same, with the update in a conditional, which must be outside of the replicas."""
+
+        def on_replica(*batch):
+            before = state.read_moments()
+            return *compute(*batch), before
+
+        *gradients, sums, before = strategy.run(on_replica, args=(images, labels))
+
+        def update():
+            strategy.run(apply, args=(*gradients, number))
+            return tf.constant(0)
+
+        def restore():
+            strategy.run(state.assign_moments, args=(before,))
+            return tf.constant(0)
+
+        tf.cond(_is_finite(strategy.experimental_local_results(sums)[0]), update, restore)
+        return sums
 
     @tf.function(autograph=False)
     def train_step(batches):
         images, labels = next(batches)
         number = state.step + 1
-        sums = strategy.run(on_replica, args=(images, labels, number))
+        sums = (unless_non_finite if state.may_skip else always)(images, labels, number)
         sums = strategy.experimental_local_results(sums)[0]
-        state.period.add(sums)
-        state.epoch.add(sums)
-        finite = tf.reduce_all(tf.math.is_finite(sums))
-        seen_before = state.first_bad_step > 0
-        state.first_bad_step.assign(tf.where(finite | seen_before, state.first_bad_step, number))
+        finite, metrics = _is_finite(sums), sums[:-1]
+        harmless = finite
+        if state.may_skip:
+            metrics = tf.where(finite, metrics, tf.zeros_like(metrics))
+        if scale is not None:
+            # A gradient too large for half precision, and only for it: the next scale is smaller.
+            harmless |= _is_finite(sums[:-1]) & ~scale.is_smallest
+            scale.update(finite)
+        state.period.add(metrics)
+        state.epoch.add(metrics)
+        state.faults.observe(number, finite=finite, harmless=harmless)
         state.step.assign(number)
 
     return train_step
@@ -134,34 +154,5 @@ def sum_over_replicas(metrics: list[tf.Tensor | float]) -> tf.Tensor:
     return replica.all_reduce(tf.distribute.ReduceOp.SUM, tf.stack(metrics))
 
 
-def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, label_smoothing: float = 0.0) -> tf.Tensor:
-    """Returns the cross-entropy of each image in nats.
-
-    With smoothing s and C classes the target is (1 - s) one_hot(label) + s / C.
-
-    Args:
-        labels: int64 tensor of shape (batch,).
-        logits: float32 tensor of shape (batch, classes).
-        label_smoothing: s, in [0, 1).
-
-    Returns:
-        float32 tensor of shape (batch,).
-    """
-    entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
-    if label_smoothing == 0:
-        return entropies
-    uniform = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
-    return (1.0 - label_smoothing) * entropies + label_smoothing * uniform
-
-
-def correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Returns 1 for each image whose largest logit is its label's, and 0 for the others.
-
-    Args:
-        labels: int64 tensor of shape (batch,).
-        logits: float32 tensor of shape (batch, classes).
-
-    Returns:
-        float32 tensor of shape (batch,).
-    """
-    return tf.cast(tf.equal(tf.argmax(logits, axis=-1), labels), tf.float32)
+def _is_finite(values: tf.Tensor) -> tf.Tensor:
+    return tf.reduce_all(tf.math.is_finite(values))

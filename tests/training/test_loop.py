@@ -13,9 +13,9 @@ import tensorflow as tf
 
 from homoode_tf.training import evaluate, export, loop, run, train
 from homoode_tf.training.checkpoints import CheckpointError
+from homoode_tf.training.faults import NonFiniteError
 from homoode_tf.training.interruption import Interrupted
 from homoode_tf.training.lock import LockedError, exclusive
-from homoode_tf.training.state import NonFiniteError
 from homoode_tf.training.workdir import WorkdirError
 from tests.training import fakes
 

@@ -2,8 +2,9 @@
 import numpy as np
 import pytest
 
+from homoode_tf.training.faults import NonFiniteError
 from homoode_tf.training.settings import TrainingSettings
-from homoode_tf.training.state import NonFiniteError, TrainState
+from homoode_tf.training.state import TrainState
 from tests.training import fakes
 
 
@@ -67,7 +68,7 @@ def test_averaged_weights_are_put_back_even_after_an_error(one_replica):
 
 def test_a_non_finite_loss_is_named_with_its_step(one_replica):
     state = make_state(one_replica)
-    state.check_finite()
-    state.first_bad_step.assign(17)
+    state.faults.check()
+    state.faults.first_bad_step.assign(17)
     with pytest.raises(NonFiniteError, match="non-finite at step 17"):
-        state.check_finite()
+        state.faults.check()

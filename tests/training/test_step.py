@@ -7,27 +7,37 @@ import pytest
 import tensorflow as tf
 
 from homoode_tf.training.evaluation import Evaluator
+from homoode_tf.training.faults import Faults, NonFiniteError
 from homoode_tf.training.inputs import Inputs
+from homoode_tf.training.loss_scale import LossScale
+from homoode_tf.training.objective import cross_entropy
 from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.state import TrainState
-from homoode_tf.training.step import cross_entropy, make_train_step
+from homoode_tf.training.step import make_train_step
 from tests.training import fakes
 
 # Batch norm's moments are a replica's own, and dropout's masks too: neither has an equal there.
 SAME = {"model__dropout_rate": 0.0, "model__batch_norm": False}
 
 
+@pytest.fixture(params=["one_replica", "two_replicas"])
+def strategy(request):
+    return request.getfixturevalue(request.param)
+
+
 class Trained:
     """The state after some steps on the fakes."""
 
-    def __init__(self, strategy, steps, **changes):
+    def __init__(self, strategy, steps, images=None, **changes):
         keras.utils.set_random_seed(3)
         config = fakes.config(**changes)
         settings = TrainingSettings.from_config(config)
         with strategy.scope():
             self.model = fakes.build_model(config.model, (4, 4, 1), 3, (0.5,), (0.25,))
         self.state = TrainState(self.model, settings, 20, strategy)
-        self.inputs = Inputs(fakes.FakeImages(), settings.batch_size, strategy)
+        images = fakes.FakeImages() if images is None else images
+        parts = settings.accumulation_steps
+        self.inputs = Inputs(images, settings.batch_size, strategy, parts)
         batches = self.inputs.train(seed=1, first_step=0, num_steps=steps, augmentation=None)
         train_step = make_train_step(self.state, settings)
         self.points = []
@@ -163,9 +173,9 @@ def test_metrics_are_means(one_replica):
 
 def test_the_first_non_finite_step_is_remembered(one_replica):
     trained = Trained(one_replica, 4, optimizer__name="sgd", optimizer__learning_rate=1e20)
-    assert 1 <= int(trained.state.first_bad_step) <= 4
+    assert 1 <= int(trained.state.faults.first_bad_step) <= 4
     assert (
-        int(trained.state.first_bad_step) < 4
+        int(trained.state.faults.first_bad_step) < 4
         or not np.isfinite(trained.model.logits.kernel.numpy()).all()
     )
 
@@ -173,6 +183,137 @@ def test_the_first_non_finite_step_is_remembered(one_replica):
 def test_a_batch_that_cannot_be_divided_is_refused(two_replicas):
     with pytest.raises(ValueError, match="batch_size must be a multiple of 2.*got 7"):
         Inputs(fakes.FakeImages(), 7, two_replicas)
+    message = "multiple of 6, the number of replicas, times config.accumulation_steps=3, got 8"
+    with pytest.raises(ValueError, match=message):
+        Inputs(fakes.FakeImages(), 8, two_replicas, num_parts=3)
+
+
+def test_parts_of_a_batch_give_the_gradient_of_the_whole(strategy):
+    whole, parts = (
+        Trained(strategy, 6, batch_size=16, accumulation_steps=number, **SAME) for number in (1, 4)
+    )
+    for a, b in zip(whole.weights(), parts.weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    assert whole.state.epoch.read() == pytest.approx(parts.state.epoch.read(), rel=1e-5)
+
+
+def test_parts_go_through_batch_norm_and_dropout(strategy):
+    trained = Trained(strategy, 3, batch_size=16, accumulation_steps=2)
+    assert np.isfinite(trained.state.epoch.read()["loss"])
+    assert np.abs(trained.model.norm.moving_mean.numpy()).max() > 0
+
+
+class PoisonedImages(fakes.FakeImages):
+    """The batches named are white, which the poisoned model cannot bear, or left out."""
+
+    def __init__(self, poisoned=(), left_out=()):
+        super().__init__()
+        self.poisoned, self.left_out = poisoned, left_out
+
+    def train_batches(self, batch_size, *, num_steps, **options):
+        batches = super().train_batches(
+            batch_size, num_steps=num_steps + len(self.left_out), **options
+        )
+        chosen = [k for k in range(num_steps + len(self.left_out)) if k not in self.left_out]
+
+        def poison(number, batch):
+            images, labels = batch
+            bad = tf.reduce_any(number == tf.constant(self.poisoned, tf.int64))
+            return tf.where(bad, tf.fill(tf.shape(images), np.uint8(255)), images), labels
+
+        batches = batches.enumerate().filter(
+            lambda number, _: tf.reduce_any(number == tf.constant(chosen, tf.int64))
+        )
+        return fakes._without_auto_shard(batches.map(poison))
+
+
+@pytest.fixture
+def poisoned_model(monkeypatch):
+    call = fakes.FakeModel.call
+
+    def poisoned(self, images, training=False):
+        white = tf.reduce_all(tf.equal(images, 255))
+        return call(self, images, training=training) * tf.where(white, np.nan, 1.0)
+
+    monkeypatch.setattr(fakes.FakeModel, "call", poisoned)
+
+
+ONE_DROPOUT = {"model__dropout_rate": 0.0, "initial_point__period": 1}
+
+
+@pytest.mark.usefixtures("poisoned_model")
+class TestNonFiniteSteps:
+    @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+    def test_a_skipped_step_leaves_no_trace(self, strategy, precision):
+        options = {"non_finite": "skip", "precision": precision, "optimizer__clip_norm": 0.5}
+        options |= {"weight_averaging__momentum": 0.5, **ONE_DROPOUT}
+        skipping = Trained(strategy, 6, PoisonedImages(poisoned=(2,)), **options)
+        without = Trained(strategy, 5, PoisonedImages(left_out=(2,)), **options)
+        left = without.state.variables()
+        for name, variable in skipping.state.variables().items():
+            if name in ("counter_0000", "skipped_0000") or name.startswith("loss_scale"):
+                continue
+            np.testing.assert_array_equal(variable.numpy(), left[name].numpy(), err_msg=name)
+        assert skipping.state.faults.skipped.numpy().tolist() == [1, 0, 3]
+        assert int(skipping.state.step) == 6
+        assert skipping.state.epoch.read() == without.state.epoch.read()
+        skipping.state.faults.check()
+
+    @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+    def test_stop_names_the_first_one(self, strategy, precision):
+        trained = Trained(strategy, 5, PoisonedImages(poisoned=(2, 3)), precision=precision)
+        with pytest.raises(NonFiniteError, match="non-finite at step 3; the checkpoints"):
+            trained.state.faults.check()
+
+
+def test_many_skipped_in_a_row_stop_the_run():
+    faults = Faults("skip")
+    for step in range(1, 120):
+        bad = tf.constant(step not in (40, 41))
+        faults.observe(tf.constant(step, tf.int64), ~bad, ~bad)
+        if step < 91:
+            faults.check()
+    with pytest.raises(NonFiniteError, match="in all of the 50 steps until step 91"):
+        faults.check()
+
+
+def test_the_loss_scale_cancels(one_replica):
+    half, full = (
+        Trained(one_replica, 5, precision=precision)
+        for precision in ("mixed_float16", "float32")  # the fakes compute in float32 all the same
+    )
+    for a, b in zip(half.weights(), full.weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_an_overflow_halves_the_scale_and_is_no_fault(one_replica):
+    trained = Trained(one_replica, 0, precision="mixed_float16")
+    state, settings = (
+        trained.state,
+        TrainingSettings.from_config(fakes.config(precision="mixed_float16")),
+    )
+    state.loss_scale.value.assign(3e38)
+    before = trained.weights()
+    step = make_train_step(state, settings)
+    batches = trained.inputs.train(seed=1, first_step=0, num_steps=1, augmentation=None)
+    step(batches)
+    state.faults.check()
+    assert float(state.loss_scale.value) == 2.0**24
+    assert state.faults.skipped.numpy().tolist() == [1, 1, 1]
+    for a, b in zip(before, trained.weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_the_scale_grows_after_finite_steps_and_falls_to_one_at_most():
+    scale = LossScale(growth_steps=3)
+    values = []
+    for finite in (True, True, True, False, True, True, False, True, True, True):
+        scale.update(tf.constant(finite))
+        values.append(float(scale.value) / 2.0**15)
+    assert values == [1, 1, 2, 1, 1, 1, 0.5, 0.5, 0.5, 1]
+    for _ in range(20):
+        scale.update(tf.constant(False))
+    assert float(scale.value) == 1.0 and bool(scale.is_smallest)
 
 
 def test_training_shapes_are_static(one_replica, two_replicas):

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Steps whose loss or gradient is infinite or NaN."""
+
+import tensorflow as tf
+
+POLICIES = ("stop", "skip")
+# A run that makes no step any more is over.
+_MOST_SKIPPED_IN_A_ROW = 50
+
+
+class NonFiniteError(RuntimeError):
+    """The loss or its gradient became infinite or NaN."""
+
+
+class Faults:
+    """Counts the non-finite steps of a run, and says when it must stop.
+
+    Args:
+        policy: "stop" at the first one, or "skip" it; 50 skipped in a row stop the run.
+
+    Attributes:
+        first_bad_step: int64 scalar variable, the first step with a non-finite loss or gradient
+            that the policy does not let pass, or 0.
+        skipped: int64 variable of shape (3,): steps skipped, of these in a row until now, and the
+            last of them (0 for none).
+    """
+
+    def __init__(self, policy: str):
+        self._policy = policy
+        self.first_bad_step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.skipped = tf.Variable([0, 0, 0], dtype=tf.int64, trainable=False)
+
+    def observe(self, step: tf.Tensor, finite: tf.Tensor, harmless: tf.Tensor) -> None:
+        """Takes note of a step.
+
+        Args:
+            step: int64 scalar, its number.
+            finite: Boolean scalar, whether its loss and gradient were finite.
+            harmless: Boolean scalar, whether it was finite or may be skipped whatever the policy.
+        """
+        total, in_a_row, last = tf.unstack(self.skipped)
+        in_a_row = tf.where(finite, tf.zeros_like(in_a_row), in_a_row + 1)
+        last = tf.where(finite, last, step)
+        self.skipped.assign(tf.stack([total + tf.cast(~finite, tf.int64), in_a_row, last]))
+        bad = ~harmless
+        if self._policy == "skip":
+            bad = in_a_row >= _MOST_SKIPPED_IN_A_ROW
+        seen_before = self.first_bad_step > 0
+        self.first_bad_step.assign(tf.where(~bad | seen_before, self.first_bad_step, step))
+
+    def check(self) -> None:
+        """Raises `NonFiniteError` if the run must stop."""
+        bad = int(self.first_bad_step.numpy())
+        if not bad:
+            return
+        what = f"the loss or its gradient became non-finite at step {bad}"
+        if self._policy == "skip":
+            what = (
+                f"the loss or its gradient was non-finite in all of the {_MOST_SKIPPED_IN_A_ROW} "
+                f"steps until step {bad}"
+            )
+        raise NonFiniteError(
+            f"{what}; the checkpoints before it are kept. A smaller "
+            "config.optimizer.learning_rate, a warm-up or config.optimizer.clip_norm may help"
+            + ("." if self._policy == "skip" else "; config.non_finite=skip leaves such steps out.")
+        )

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objective of a step and its gradient, on one replica, part by part."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from homoode_tf.training.settings import TrainingSettings
+
+
+class Gradient:
+    """The gradient of the objective, one for the task's weights and one for the initial point.
+
+    The objective, summed over the replicas r of R and the parts p of P, is ::
+
+        sum over r, p of (sum of the cross-entropies of p's images / global batch size
+                          + sum of p's added losses / (R P))
+
+    because Keras's optimisers sum the gradients of the replicas themselves: its gradient is that
+    of one replica with the whole batch. The added loss of the initial point reaches only its own
+    variables and the task's only the others, so one tape serves both optimisers.
+
+    Args:
+        model: A classifier as `homoode_tf.models.build` makes it.
+        settings: The checked config.
+        num_replicas: R.
+
+    Attributes:
+        task_variables: What the first gradients belong to.
+        initial_point_variables: What the second ones belong to.
+    """
+
+    def __init__(self, model: Any, settings: TrainingSettings, num_replicas: int):
+        self._model = model
+        self._settings = settings
+        self._parts = settings.accumulation_steps
+        self._share = 1.0 / (num_replicas * self._parts)
+        self.task_variables = list(model.task_variables)
+        self.initial_point_variables = list(model.initial_point_variables)
+
+    def __call__(
+        self, images: tf.Tensor, labels: tf.Tensor, scale: tf.Tensor | None = None
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor], tf.Tensor]:
+        """Evaluates the objective for a replica's images; must be called in replica context.
+
+        Args:
+            images: uint8 tensor of shape (images of this replica, height, width, channels).
+            labels: int64 tensor of shape (images of this replica,).
+            scale: Factor by which the loss is multiplied and the gradients are divided again, so
+                that those in half precision do not underflow; None for none.
+
+        Returns:
+            This replica's shares of the task's gradients, of the initial point's, and of the
+            metrics, float32 in the order of `totals.FIELDS`.
+        """
+        found = accumulate(lambda *batch: self._of_part(*batch, scale), self._parts, images, labels)
+        if scale is None:
+            return found
+        *gradients, metrics = found
+        return *([gradient / scale for gradient in group] for group in gradients), metrics
+
+    def _of_part(self, images, labels, scale):
+        model = self._model
+        with tf.GradientTape() as tape:
+            logits = model(images, training=True)
+            entropies = cross_entropy(labels, logits, self._settings.label_smoothing)
+            task_loss = tf.reduce_sum(entropies) / self._settings.batch_size
+            added_loss = tf.add_n([tf.zeros([]), *model.losses]) * self._share
+            loss = task_loss + added_loss
+            if scale is not None:
+                loss *= scale
+        gradients = tape.gradient(
+            loss,
+            [self.task_variables, self.initial_point_variables],
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+        metrics = [
+            self._share,
+            tf.cast(tf.size(labels), tf.float32),
+            tf.reduce_sum(entropies),
+            tf.reduce_sum(correct(labels, logits)),
+            added_loss,
+            tf.cast(model.implicit.forward_nfe, tf.float32) * self._share,
+            tf.cast(model.implicit.backward_nfe, tf.float32) * self._share,
+        ]
+        return *gradients, tf.stack(metrics)
+
+
+def accumulate(function: Callable[..., Any], num_parts: int, *tensors: tf.Tensor) -> Any:
+    """Sums a function over equal parts of a batch, one after the other.
+
+    In turn, so that only one part's activations are in memory.
+
+    Args:
+        function: From slices of the tensors to a nest of tensors.
+        num_parts: Number of parts; must divide the first dimension, which must be static.
+        *tensors: All of the same first dimension.
+
+    Returns:
+        A nest like the function's.
+
+    Example:
+        >>> accumulate(tf.reduce_sum, 2, tf.constant([1.0, 2.0, 3.0, 4.0])).numpy()
+        10.0
+    """
+    if num_parts == 1:
+        return function(*tensors)
+    size = tensors[0].shape[0] // num_parts
+
+    def part(number):
+        return function(*(tensor[number * size : (number + 1) * size] for tensor in tensors))
+
+    def add(number, total):
+        return number + 1, tf.nest.map_structure(tf.add, total, part(number))
+
+    _, total = tf.while_loop(
+        lambda number, _: number < num_parts, add, (1, part(0)), parallel_iterations=1
+    )
+    return total
+
+
+def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, label_smoothing: float = 0.0) -> tf.Tensor:
+    """Returns the cross-entropy of each image in nats.
+
+    With smoothing s and C classes the target is (1 - s) one_hot(label) + s / C.
+
+    Args:
+        labels: int64 tensor of shape (batch,).
+        logits: float32 tensor of shape (batch, classes).
+        label_smoothing: s, in [0, 1).
+
+    Returns:
+        float32 tensor of shape (batch,).
+    """
+    entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    if label_smoothing == 0:
+        return entropies
+    uniform = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
+    return (1.0 - label_smoothing) * entropies + label_smoothing * uniform
+
+
+def correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """Returns 1 for each image whose largest logit is its label's, and 0 for the others.
+
+    Args:
+        labels: int64 tensor of shape (batch,).
+        logits: float32 tensor of shape (batch, classes).
+
+    Returns:
+        float32 tensor of shape (batch,).
+    """
+    return tf.cast(tf.equal(tf.argmax(logits, axis=-1), labels), tf.float32)
