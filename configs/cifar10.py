@@ -26,6 +26,7 @@ def get_config() -> ConfigDict:
     config.model.groups = 32
     config.model.dropout_rate = 0.1
     config.model.batch_norm_momentum = 0.9
+    config.model.synchronized_batch_norm = False  # moments over all replicas
     config.model.solver = "dopri5"
     config.model.rtol = 1e-3
     config.model.atol = 1e-3

@@ -28,7 +28,8 @@ def build(
             the state, `head_channels`, `stem_strides`, `groups`, `dropout_rate`,
             `batch_norm_momentum`, `solver`, `gradient`, and what the layer needs of `rtol`, `atol`,
             `final_time`, `step_control`, `initial_point`, `extra_channels` (which the stem leaves
-            out), `num_steps`, `max_num_iterations`, `jacobian_weight`.
+            out), `num_steps`, `max_num_iterations`, `jacobian_weight`. `synchronized_batch_norm`
+            may be absent, as in configs of runs made before it was.
         image_shape: (height, width, channels) of the images.
         num_classes: Number of classes.
         mean: Mean of each image channel, in units of pixels scaled to 0..1.
@@ -52,7 +53,7 @@ def build(
         raise ValueError(
             f"config.model.layer must be one of {', '.join(LAYERS)}, got {config['layer']!r}."
         )
-    momentum = config["batch_norm_momentum"]
+    batch_norm = (config["batch_norm_momentum"], config.get("synchronized_batch_norm", False))
     extra_channels = config["extra_channels"] if config["layer"] == "augmented_neural_ode" else 0
     if not 0 <= extra_channels < config["channels"]:
         raise ValueError(
@@ -62,7 +63,7 @@ def build(
     stem = Stem(
         config["channels"] - extra_channels,
         config["stem_strides"],
-        momentum,
+        *batch_norm,
         dtype=precision,
         name="stem",
     )
@@ -79,7 +80,7 @@ def build(
         config["head_channels"],
         num_classes,
         config["groups"],
-        momentum,
+        *batch_norm,
         dtype=precision,
         name="head",
     )

@@ -16,6 +16,7 @@ class Head(keras.layers.Layer):
         num_classes: Number of logits.
         groups: Groups of the group normalisation.
         batch_norm_momentum: Share of the past in the running moments, in Keras's sense.
+        synchronized: Whether batch norm takes its moments over the batch of all replicas.
         **kwargs: Keras layer arguments.
 
     Call arguments:
@@ -32,6 +33,7 @@ class Head(keras.layers.Layer):
         num_classes: int,
         groups: int = 32,
         batch_norm_momentum: float = 0.9,
+        synchronized: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -39,6 +41,7 @@ class Head(keras.layers.Layer):
         self.num_classes = int(num_classes)
         self.groups = int(groups)
         self.batch_norm_momentum = float(batch_norm_momentum)
+        self.synchronized = bool(synchronized)
         policy = self.dtype_policy
         self.state_norm = GroupNormalization(self.groups, dtype=policy, name="state_norm")
         self.conv = keras.layers.Conv2D(
@@ -47,6 +50,7 @@ class Head(keras.layers.Layer):
         self.norm = keras.layers.BatchNormalization(
             momentum=self.batch_norm_momentum,
             epsilon=BATCH_NORM_EPSILON,
+            synchronized=self.synchronized,
             dtype=policy,
             name="norm",
         )
@@ -80,4 +84,5 @@ class Head(keras.layers.Layer):
             "num_classes": self.num_classes,
             "groups": self.groups,
             "batch_norm_momentum": self.batch_norm_momentum,
+            "synchronized": self.synchronized,
         }

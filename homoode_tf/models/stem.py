@@ -16,6 +16,7 @@ class Stem(keras.layers.Layer):
         channels: Channels of both convolutions.
         strides: Stride of each convolution; (1, 2) halves the image once.
         batch_norm_momentum: Share of the past in the running moments, in Keras's sense.
+        synchronized: Whether batch norm takes its moments over the batch of all replicas.
         **kwargs: Keras layer arguments.
 
     Call arguments:
@@ -31,6 +32,7 @@ class Stem(keras.layers.Layer):
         channels: int,
         strides: Sequence[int] = (1, 2),
         batch_norm_momentum: float = 0.9,
+        synchronized: bool = False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -39,6 +41,7 @@ class Stem(keras.layers.Layer):
         self.channels = int(channels)
         self.strides = tuple(strides)
         self.batch_norm_momentum = float(batch_norm_momentum)
+        self.synchronized = bool(synchronized)
         # Padding of 1 on every side; padding="same" would pad an even image on one side only.
         self.padding = keras.layers.ZeroPadding2D(1, dtype=self.dtype_policy)
         self.convolutions, self.norms = [], []
@@ -57,6 +60,7 @@ class Stem(keras.layers.Layer):
                 keras.layers.BatchNormalization(
                     momentum=self.batch_norm_momentum,
                     epsilon=BATCH_NORM_EPSILON,
+                    synchronized=self.synchronized,
                     dtype=self.dtype_policy,
                     name=f"norm{number}",
                 )
@@ -88,4 +92,5 @@ class Stem(keras.layers.Layer):
             "channels": self.channels,
             "strides": self.strides,
             "batch_norm_momentum": self.batch_norm_momentum,
+            "synchronized": self.synchronized,
         }

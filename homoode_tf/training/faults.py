@@ -30,6 +30,11 @@ class Faults:
         self.first_bad_step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.skipped = tf.Variable([0, 0, 0], dtype=tf.int64, trainable=False)
 
+    @property
+    def num_skipped(self) -> int:
+        """Number of steps skipped."""
+        return int(self.skipped.numpy()[0])
+
     def observe(self, step: tf.Tensor, finite: tf.Tensor, harmless: tf.Tensor) -> None:
         """Takes note of a step.
 

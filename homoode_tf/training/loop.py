@@ -187,6 +187,10 @@ class _Course:
             "examples_per_second": self._clock.examples_per_second,
             "seconds": self._clock.seconds,
         }
+        if run.state.may_skip:
+            line["skipped_steps"] = run.state.faults.num_skipped
+        if run.state.loss_scale is not None:
+            line["loss_scale"] = float(run.state.loss_scale.value)
         if validation is not None:
             line["validation_loss"] = validation["loss"]
             line["validation_accuracy"] = validation["accuracy"]
