@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several workers on this machine, as `scripts/local_cluster.py` starts them."""
+
+import json
+import pathlib
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# A HomoODE in which nothing depends on how a batch is divided; see tests/training/test_replicas.py.
+FLAGS = {
+    "batch_size": 64,
+    "epochs": 1,
+    "augmentation.crop_padding": 0,
+    "model.channels": 8,
+    "model.head_channels": 12,
+    "model.groups": 4,
+    "model.dropout_rate": 0.0,
+    "model.step_control": "sample",
+    "model.synchronized_batch_norm": True,
+    "optimizer.name": "sgd",
+    "optimizer.learning_rate": 0.02,
+    "initial_point.period": 3,
+}
+# Prints its place in the cluster, and ends, waits or fails as told.
+PROGRAM = """
+import json, os, sys, time
+task = json.loads(os.environ["TF_CONFIG"])
+index = task["task"]["index"]
+print(index, "of", len(task["cluster"]["worker"]), sys.argv[1:], flush=True)
+if sys.argv[1] == "wait" or (sys.argv[1] == "fail" and index == 0):
+    time.sleep(600)
+sys.exit(7 if sys.argv[1] == "fail" else 0)
+"""
+
+
+def cluster(*program, workers=2, **options):
+    command = [sys.executable, "scripts/local_cluster.py", "-n", str(workers), "--", *program]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, **options
+    )
+
+
+@pytest.fixture
+def program(tmp_path):
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    return str(path)
+
+
+def test_every_worker_has_its_place(program):
+    process = cluster(program, "end", workers=3)
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    expected = [f"[{k}] {k} of 3 ['end', '--strategy=multi_worker']" for k in range(3)]
+    assert sorted(output.splitlines()) == expected
+
+
+def test_a_worker_that_fails_stops_the_others(program):
+    process = cluster(program, "fail", "--strategy=mine")
+    output, errors = process.communicate(timeout=60)
+    assert process.returncode == 7
+    assert "worker 1 ended with status 7; stopping the others" in errors
+    assert "['fail', '--strategy=mine']" in output
+
+
+def test_signals_are_handed_on(program):
+    process = cluster(program, "wait")
+    for _ in range(2):
+        process.stdout.readline()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def weights(workdir):
+    (folder,) = (workdir / "checkpoints").glob("step-00000020*")
+    reader = tf.train.load_checkpoint(str(folder / "state"))
+    return {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if name.startswith("model_")
+    }
+
+
+def flags(workdir):
+    return [f"--workdir={workdir}", *(f"--config.{name}={value}" for name, value in FLAGS.items())]
+
+
+@pytest.mark.slow
+def test_two_workers_learn_what_one_process_does(tmp_path):
+    process = cluster("train.py", *flags(tmp_path / "two"))
+    output, errors = process.communicate(timeout=400)
+    assert process.returncode == 0, output + errors
+    subprocess.run(
+        [sys.executable, "train.py", *flags(tmp_path / "one")], check=True, cwd=ROOT, timeout=400
+    )
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        if value.dtype.kind == "f":  # the others count, or are seeds
+            np.testing.assert_allclose(two[name], value, rtol=0.0, atol=1e-5, err_msg=name)
+    results = [json.loads((tmp_path / k / "result.json").read_text()) for k in ("one", "two")]
+    assert results[0]["test_accuracy"] == results[1]["test_accuracy"]
