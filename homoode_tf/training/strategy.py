@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which devices a run uses."""
 
-import json
 import os
 
 import tensorflow as tf
 
-NAMES = ("auto", "one_device", "mirrored", "multi_worker")
+from homoode_tf.training import cluster
+
+NAMES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 
 
 def create(name: str = "auto") -> tf.distribute.Strategy:
@@ -15,21 +16,24 @@ def create(name: str = "auto") -> tf.distribute.Strategy:
     Args:
         name: "one_device", the first GPU where there is one and the CPU otherwise; "mirrored",
             all GPUs of this machine, or all of its logical CPU devices; "multi_worker", the
-            processes that the environment variable `TF_CONFIG` lists; "auto", "mirrored" where
-            there are several GPUs and "one_device" otherwise.
+            processes that `TF_CONFIG` or SLURM's variables list; "tpu", the TPU that `TPU_NAME`
+            names, or this machine's own; "auto", the first that fits: "multi_worker" where several
+            processes are listed, "tpu" where there is one, "mirrored" where there are several
+            GPUs, and "one_device" otherwise.
 
     Returns:
         The strategy. It must be made before any other TensorFlow operation runs, for
         "multi_worker" then starts the group of processes.
 
     Raises:
-        ValueError: If the name is unknown, or "multi_worker" finds no usable `TF_CONFIG`.
+        ValueError: If the name is unknown, or what it needs is not there.
     """
     if name not in NAMES:
         raise ValueError(f"strategy must be one of {', '.join(NAMES)}, got {name!r}.")
-    if name == "multi_worker":
-        _require_cluster()
-        return tf.distribute.MultiWorkerMirroredStrategy()
+    if name == "multi_worker" or (name == "auto" and cluster.has_several_workers()):
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster.resolve())
+    if name == "tpu" or (name == "auto" and tf.config.list_physical_devices("TPU")):
+        return _tpu()
     gpus = tf.config.list_logical_devices("GPU")
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
         devices = gpus or tf.config.list_logical_devices("CPU")
@@ -50,15 +54,16 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     )
 
 
-def _require_cluster() -> None:
-    text = os.environ.get("TF_CONFIG", "")
+def _tpu() -> tf.distribute.Strategy:
+    address = os.environ.get("TPU_NAME", "local")
     try:
-        workers = json.loads(text or "{}").get("cluster", {}).get("worker", [])
-    except (AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(f"TF_CONFIG must be a JSON object, got {text!r}.") from error
-    if not workers:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(address)
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (tf.errors.OpError, ValueError, RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
         raise ValueError(
-            "strategy multi_worker needs the environment variable TF_CONFIG to list the workers, "
-            'as {"cluster": {"worker": ["host:port", ...]}, '
-            f'"task": {{"type": "worker", "index": 0}}}}, got {text!r}.'
-        )
+            f"strategy tpu cannot use the TPU {address!r} ({reason}): set TPU_NAME to its name or "
+            "address, or choose another --strategy."
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)

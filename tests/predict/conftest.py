@@ -1,8 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """SavedModels for the tests of `homoode_tf.predict`."""
 
+import importlib
+
+import keras
+import numpy as np
 import pytest
 import tensorflow as tf
+
+from homoode_tf import export, models
 
 NAMES = ["dark", "middle", "bright"]
 
@@ -47,3 +53,20 @@ def brightness(tmp_path_factory):
 def nameless(tmp_path_factory):
     """Classifies 6x8 colour images, and has no names."""
     return save_brightness(tmp_path_factory.mktemp("nameless") / "saved", (6, 8, 3))
+
+
+def random_images(count, image_shape=(8, 8, 1)):
+    return np.random.default_rng(0).integers(0, 256, (count, *image_shape)).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def homoode(tmp_path_factory):
+    """A small HomoODE as `make train` exports it, and what it says by itself of some images."""
+    keras.utils.set_random_seed(0)
+    config = importlib.import_module("configs.digits").get_config().model
+    config.update({"channels": 4, "head_channels": 6, "groups": 2})
+    model = models.build(config, (8, 8, 1), 10, mean=[0.3], std=[0.4])
+    model(tf.zeros([16, 8, 8, 1]), training=True)
+    directory = tmp_path_factory.mktemp("export") / "saved_model"
+    export.save(model, directory, (8, 8, 1), [f"class {number}" for number in range(10)])
+    return directory, model(random_images(40), training=False).numpy()

@@ -244,9 +244,9 @@ def spoken(stderr):
 
 
 @pytest.mark.slow
-def test_as_a_process(brightness, folder):
+def test_as_a_process(homoode, folder):
     (folder / "1.png").write_text("not an image")
-    with command("--saved_model", brightness, folder, stdout=subprocess.PIPE) as process:
+    with command("--saved_model", homoode[0], folder, stdout=subprocess.PIPE) as process:
         assert len(process.stdout.read().splitlines()) == 9
         said = spoken(process.stderr)
     assert process.returncode == 1

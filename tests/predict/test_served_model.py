@@ -1,39 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 import concurrent.futures
-import importlib
 import shutil
 import subprocess
 import sys
 import textwrap
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import homoode_tf
-from homoode_tf import export, models
 from homoode_tf.predict import ModelError, PredictionError, Predictions, ServedModel
-from tests.predict.conftest import NAMES, save_module
+from tests.predict.conftest import NAMES, random_images, save_module
 
 SPEC = tf.TensorSpec((None, 4, 4, 1), tf.uint8, name="images")
-
-
-def random_images(count, image_shape=(8, 8, 1)):
-    return np.random.default_rng(0).integers(0, 256, (count, *image_shape)).astype(np.uint8)
-
-
-@pytest.fixture(scope="module")
-def homoode(tmp_path_factory):
-    """A small HomoODE as `make train` exports it, and what it says by itself of some images."""
-    keras.utils.set_random_seed(0)
-    config = importlib.import_module("configs.digits").get_config().model
-    config.update({"channels": 4, "head_channels": 6, "groups": 2})
-    model = models.build(config, (8, 8, 1), 10, mean=[0.3], std=[0.4])
-    model(tf.zeros([16, 8, 8, 1]), training=True)
-    directory = tmp_path_factory.mktemp("export") / "saved_model"
-    export.save(model, directory, (8, 8, 1), [f"class {number}" for number in range(10)])
-    return directory, model(random_images(40), training=False).numpy()
 
 
 def test_says_what_the_model_says(homoode):
@@ -95,10 +75,10 @@ def test_names_are_optional(brightness, nameless):
     assert (model.image_shape, model.num_classes) == ((6, 8, 3), 3)
 
 
-def test_no_images_have_no_answers(brightness):
-    predictions = ServedModel(brightness).predict(np.zeros((0, 8, 8, 1), np.uint8))
+def test_no_images_have_no_answers(homoode):
+    predictions = ServedModel(homoode[0]).predict(np.zeros((0, 8, 8, 1), np.uint8))
     assert predictions.classes.shape == (0,)
-    assert predictions.logits.shape == predictions.probabilities.shape == (0, 3)
+    assert predictions.logits.shape == predictions.probabilities.shape == (0, 10)
     assert predictions.most_probable(2)[0].shape == (0, 2)
 
 

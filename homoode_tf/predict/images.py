@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From paths to arrays: finds PNG and JPEG files and reads each as the model wants it."""
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+SUFFIXES = (".png", ".jpg", ".jpeg")
+FITS = ("crop", "squeeze")
+BACKGROUNDS = ("white", "black")
+# Where Pillow, too, begins to suspect a decompression bomb: a quarter of a gigabyte as RGB. A file
+# of a few kilobytes can claim any size.
+MAX_PIXELS = 89_478_485
+
+_ORIENTATION = 0x0112
+# What undoes each orientation of EXIF; 1 is upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+class ImageError(ValueError):
+    """A file that gives no image; the message is the reason, on one line, without the path."""
+
+
+class Unreadable(NamedTuple):
+    """A path with nothing to read, and why."""
+
+    path: str
+    reason: str
+
+
+def find(paths: Iterable[str | os.PathLike]) -> Iterator[str | Unreadable]:
+    """Yields the files that `paths` stand for, one at a time.
+
+    Folders are searched to any depth for .png, .jpg and .jpeg files, in upper or lower case, in the
+    order of their names; links to folders inside them are not followed. Any other path is yielded
+    as it is, whatever its suffix and whether or not it exists: `read` says so.
+
+    Args:
+        paths: Files and folders, in the order wanted.
+
+    Yields:
+        The path of a file; or `Unreadable` for a folder that cannot be listed, or holds no image.
+
+    Example:
+        >>> list(find(["picture.dat"]))
+        ['picture.dat']
+    """
+    for path in map(os.fspath, paths):
+        if not os.path.isdir(path):
+            yield path
+            continue
+        empty = True
+        for found in _search(path):
+            empty = False
+            yield found
+        if empty:
+            yield Unreadable(path, f"no {', '.join(SUFFIXES[:-1])} or {SUFFIXES[-1]} file in it")
+
+
+def _search(folder: str) -> Iterator[str | Unreadable]:
+    # Not recursive: a folder can be deeper than Python's stack.
+    pending = [(folder, True)]
+    while pending:
+        path, is_folder = pending.pop()
+        if not is_folder:
+            yield path
+            continue
+        try:
+            with os.scandir(path) as entries:
+                found = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        except OSError as error:
+            yield Unreadable(path, error.strerror or str(error))
+            continue
+        wanted = [(path, deeper) for path, deeper in found if deeper or _is_image_name(path)]
+        pending += sorted(wanted, reverse=True)
+
+
+def _is_image_name(path: str) -> bool:
+    # A link to a folder can have such a name, too; anything else that cannot be read is reported.
+    return path.lower().endswith(SUFFIXES) and not os.path.isdir(path)
+
+
+def read(
+    path: str | os.PathLike,
+    image_shape: Sequence[int],
+    fit: str = "crop",
+    background: str = "white",
+) -> np.ndarray:
+    """Reads a PNG or JPEG file of any size and mode as a uint8 array of the wanted shape.
+
+    The image is turned upright as its EXIF says, transparent parts show the background, 16 bits
+    become 8, and the colours become those of the model: with one channel, luma (ITU-R 601). Where
+    the size is another, it is resized bilinearly with antialiasing; an image of the right size
+    keeps its pixels. Of an animation it is the first frame. Colour profiles are ignored.
+
+    Args:
+        path: The file; its suffix does not matter.
+        image_shape: (height, width, channels), with 1 or 3 channels.
+        fit: For other proportions than the model's: "crop" covers the model's frame and cuts off
+            what stands out on both sides, "squeeze" changes the proportions and keeps everything.
+        background: "white", as most programs show transparency, or "black".
+
+    Returns:
+        uint8 array of shape `image_shape`.
+
+    Raises:
+        ImageError: If the file cannot be read, is no PNG or JPEG, is damaged or cut off, or has
+            more than `MAX_PIXELS` pixels.
+        ValueError: If `image_shape`, `fit` or `background` is not allowed.
+
+    Example:
+        >>> read("digit.png", (8, 8, 1)).shape  # doctest: +SKIP
+        (8, 8, 1)
+    """
+    height, width, channels = image_shape
+    if channels not in (1, 3):
+        raise ValueError(f"image_shape must end in 1 or 3 channels, got {tuple(image_shape)}")
+    if fit not in FITS:
+        raise ValueError(f"fit must be one of {', '.join(FITS)}, got {fit!r}")
+    if background not in BACKGROUNDS:
+        raise ValueError(f"background must be one of {', '.join(BACKGROUNDS)}, got {background!r}")
+    image = _decode(path, "L" if channels == 1 else "RGB", background)
+    return np.asarray(_resize(image, width, height, fit)).reshape(image_shape)
+
+
+def _decode(path: str | os.PathLike, mode: str, background: str) -> Image.Image:
+    """Reads the whole image, upright, in `mode` "L" or "RGB"."""
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):  # A pipe or a device might never end.
+            raise ImageError("not a regular file")
+        if not status.st_size:
+            raise ImageError("empty file")
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ImageError(
+                    f"too large: {image.width}x{image.height}, at most {MAX_PIXELS:,} pixels"
+                )
+            _mend_transparency(image)
+            image.load()
+            turn = _UPRIGHT.get(_orientation(image))
+            flat = _flatten(_to_eight_bits(image), background).convert(mode)
+            return flat if turn is None else flat.transpose(turn)
+    except ImageError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise ImageError("neither a PNG nor a JPEG image, or its header is damaged") from None
+    except Image.DecompressionBombError:  # At twice MAX_PIXELS Pillow does not even open it.
+        raise ImageError(f"too large: more than {MAX_PIXELS:,} pixels") from None
+    except Exception as error:  # Damaged data bring about errors of any type in the decoders.
+        if isinstance(error, OSError) and error.strerror:
+            raise ImageError(error.strerror) from None
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ImageError(f"damaged image: {reason}") from None
+
+
+def _mend_transparency(image: Image.Image) -> None:
+    """Brings the colour that stands for "transparent" to the 8 bits of the decoded pixels.
+
+    Pillow leaves it at the depth of the file, and so finds it nowhere, or in the wrong places.
+    """
+    colour, depth = image.info.get("transparency"), image.tile and image.tile[0][3]
+    if colour is None:
+        return
+    if depth in ("L;2", "L;4"):
+        image.info["transparency"] = colour * (85 if depth == "L;2" else 17)
+    elif depth == "RGB;16B":
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # Of a damaged EXIF block; the pixels are none the worse for it.
+        return 1
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    if not image.mode.startswith("I"):
+        return image
+    # 16-bit gray ("I" in older Pillows), which `convert` would cut off at 255. The high byte, as
+    # Pillow itself takes it of 16-bit colours: it undoes the usual v -> 257 v exactly.
+    values = np.asarray(image)
+    gray = Image.fromarray((values >> 8).astype(np.uint8))
+    if "transparency" in image.info:
+        opaque = values != image.info["transparency"]
+        gray.putalpha(Image.fromarray(np.where(opaque, 255, 0).astype(np.uint8)))
+    return gray
+
+
+def _flatten(image: Image.Image, background: str) -> Image.Image:
+    if image.mode not in ("LA", "RGBA") and "transparency" not in image.info:
+        return image
+    ground = Image.new("RGBA", image.size, background)
+    ground.alpha_composite(image.convert("RGBA"))
+    return ground.convert("RGB")
+
+
+def _resize(image: Image.Image, width: int, height: int, fit: str) -> Image.Image:
+    box = (0, 0, image.width, image.height)
+    if fit == "crop":
+        # Compared as integers: rounding must not put the box outside the image.
+        excess = image.width * height - image.height * width
+        if excess > 0:
+            margin = excess / height / 2
+            box = (margin, 0, image.width - margin, image.height)
+        elif excess < 0:
+            margin = -excess / width / 2
+            box = (0, margin, image.width, image.height - margin)
+    return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
