@@ -15,6 +15,7 @@ import pathlib
 # TensorFlow's notices about the machine would hide the progress bar; errors are still shown.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+import tensorflow as tf
 from absl import flags
 from ml_collections import config_flags
 
@@ -38,10 +39,15 @@ _DATA_DIR = flags.DEFINE_string(
 )
 _MODE = flags.DEFINE_enum("mode", "train", list(_MODES), "What to do.")
 _STRATEGY = flags.DEFINE_enum("strategy", "auto", strategy.NAMES, "Which devices to use.")
+_DETERMINISTIC = flags.DEFINE_bool(
+    "deterministic", False, "Whether two runs are to be equal bit for bit; slower on a GPU."
+)
 
 
 def main() -> None:
     """Does what the flags say."""
+    if _DETERMINISTIC.value:
+        tf.config.experimental.enable_op_determinism()
     config = _CONFIG.value
     workdir = _WORKDIR.value or pathlib.Path("runs") / config.dataset
     _MODES[_MODE.value](config, workdir, _DATA_DIR.value, _STRATEGY.value)

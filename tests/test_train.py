@@ -11,6 +11,7 @@ import pytest
 from configs import digits
 from homoode_tf.training import evaluate, train
 from homoode_tf.training.command_line import find_unknown
+from scripts import kill_nine
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # The default recipe, cut down to seconds: two epochs of a small model.
@@ -134,3 +135,11 @@ def test_a_killed_run_ends_like_an_uninterrupted_one(tmp_path, data_dir):
     assert again["test_accuracy"] == found["test_accuracy"]
     with pytest.raises(ValueError, match="seed is 0 there and 7 here"):
         train(small_config(seed=7), workdir, data_dir)
+
+
+@pytest.mark.slow
+def test_deterministic_runs_are_equal_bit_for_bit_though_killed(tmp_path, data_dir, capsys):
+    flags = [f"--config.{field}={value}" for field, value in SMALL.items()]
+    arguments = ["--kills=1", "--longest=5", f"--workdir={tmp_path / 'runs'}"]
+    assert kill_nine.main([*arguments, "--", f"--data_dir={data_dir}", *flags]) == 0
+    assert "1 times kill -9, 20 steps: 0 of " in last_line(capsys.readouterr().out)
