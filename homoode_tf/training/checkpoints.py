@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Checkpoints that are whole or not there, and that say so when they are damaged."""
 
+import concurrent.futures
 import dataclasses
 import hashlib
 import json
@@ -8,7 +9,6 @@ import os
 import pathlib
 import re
 import shutil
-import tempfile
 import uuid
 from collections.abc import Iterable, Mapping
 
@@ -52,6 +52,10 @@ class Checkpoints:
     to the disk and renamed when whole; older ones are deleted only then. So a process may be
     killed at any moment, and what was cut short or changed later is found out on reading.
 
+    Writing goes on in a thread while the run trains: `save` copies the variables, which takes as
+    much memory again as they do, and returns. What goes wrong there is raised by the next `save`
+    or `wait`.
+
     Args:
         directory: Where they are kept.
         variables: All variables under their names.
@@ -67,28 +71,52 @@ class Checkpoints:
         writes: bool = True,
     ):
         self._directory = pathlib.Path(directory)
+        self._variables = dict(variables)
         self._checkpoint = tf.train.Checkpoint(**variables)
+        self._copies: dict[str, tf.Variable] = {}
         self._keep = keep
         self._writes = writes
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
+        self._writing: concurrent.futures.Future | None = None
 
     def save(self, record: Record) -> None:
-        """Writes a checkpoint and deletes those no longer wanted.
+        """Writes a checkpoint of the variables as they are now, and deletes those not wanted.
+
+        Returns before it is written; the one before it has been.
 
         Raises:
-            CheckpointError: If it cannot be written, for instance on a full disk. Those written
-                before are then as they were.
+            CheckpointError: If the one before could not be written, for instance on a full disk.
+                Those written earlier are then as they were.
         """
+        self.wait()
+        # All workers read, not only the one that writes: some variables take all of them.
+        values = {name: variable.read_value() for name, variable in self._variables.items()}
         if not self._writes:
-            # Reading some variables of a group of workers takes all of them.
-            with tempfile.TemporaryDirectory() as discarded:
-                self._checkpoint.write(str(pathlib.Path(discarded) / _PREFIX))
             return
+        for name, value in values.items():
+            if name in self._copies:
+                self._copies[name].assign(value)
+            else:
+                self._copies[name] = tf.Variable(value, trainable=False)
+        self._writing = self._thread.submit(self._write, record)
+
+    def wait(self) -> None:
+        """Returns when the last checkpoint is written.
+
+        Raises:
+            CheckpointError: If it cannot be.
+        """
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def _write(self, record: Record) -> None:
         new = self._directory / f"new-{uuid.uuid4().hex}"
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._clear_unfinished()
             new.mkdir()
-            self._checkpoint.write(str(new / _PREFIX))
+            tf.train.Checkpoint(**self._copies).write(str(new / _PREFIX))
             files = {path.name: _describe(path) for path in sorted(new.iterdir())}
             manifest = {**dataclasses.asdict(record), "files": files}
             (new / _MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
@@ -115,6 +143,7 @@ class Checkpoints:
         Raises:
             CheckpointError: If there are checkpoints and all are damaged, or one does not fit.
         """
+        self.wait()
         damaged = []
         for path in reversed(self._paths()):
             record = self._restore(path)
@@ -142,6 +171,7 @@ class Checkpoints:
         Raises:
             CheckpointError: If no whole checkpoint was evaluated, or one does not fit.
         """
+        self.wait()
         for path in self._by_accuracy(self._paths()):
             record = self._restore(path)
             if record is not None:

@@ -138,6 +138,7 @@ class _Course:
             if not self._saved:
                 self._run.state.faults.check()
                 self._save()
+            self._run.checkpoints.wait()
             message = f"stopped by {error.signal_name}; step {self._step} is saved"
             raise Interrupted(error.signal_number, message) from None
 
@@ -216,6 +217,7 @@ class _Course:
 
 def _conclude(run: Run, clock: Clock, interruption: Interruption) -> dict[str, Any]:
     """Evaluates the best checkpoint on the test split and writes what the run leaves."""
+    run.checkpoints.wait()
     run.wait_for_workers()
     last_epoch = run.state.epoch.read()
     best = run.checkpoints.restore_best()

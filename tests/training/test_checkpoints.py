@@ -4,6 +4,7 @@ import logging
 import os
 import pathlib
 import shutil
+import threading
 
 import pytest
 import tensorflow as tf
@@ -22,6 +23,7 @@ class Saver:
     def save(self, step, accuracy=None, complete=True):
         self.variable.assign([step, step])
         self.checkpoints.save(Record(step, complete, accuracy, {"seconds": 1.5}))
+        self.checkpoints.wait()
 
     def folder(self, step):
         return self.directory / f"step-{step:08d}"
@@ -157,7 +159,7 @@ def test_a_failed_write_leaves_the_earlier_ones_and_says_so(saver, monkeypatch, 
         raise OSError(28, "No space left on device")
 
     if moment == "write":
-        monkeypatch.setattr(saver.checkpoints._checkpoint, "write", fail)
+        monkeypatch.setattr(tf.train.Checkpoint, "write", fail)
     else:
         monkeypatch.setattr(pathlib.Path, "rename", fail)
     with pytest.raises(CheckpointError, match="step 2 cannot be written.*No space left"):
@@ -190,3 +192,31 @@ def test_the_manifest_describes_every_file(saver):
     manifest = json.loads((saver.folder(1) / "manifest.json").read_text())
     files = {path.name for path in saver.folder(1).iterdir()} - {"manifest.json"}
     assert set(manifest["files"]) == files
+
+
+def test_a_checkpoint_holds_what_was_there_when_it_was_asked_for(saver, monkeypatch):
+    begin, write = threading.Event(), saver.checkpoints._write
+
+    def slowly(record):
+        assert begin.wait(30)
+        write(record)
+
+    monkeypatch.setattr(saver.checkpoints, "_write", slowly)
+    saver.variable.assign([5.0, 5.0])
+    saver.checkpoints.save(Record(5, True, None, {}))
+    saver.variable.assign([6.0, 6.0])
+    assert not saver.directory.exists()
+    begin.set()
+    assert saver.checkpoints.restore_latest().step == 5
+    assert saver.value == 5
+
+
+def test_what_goes_wrong_meanwhile_is_raised_by_the_next_call_and_once(saver):
+    saver.directory.write_text("in the way")
+    record = Record(1, True, None, {})
+    saver.checkpoints.save(record)
+    with pytest.raises(CheckpointError, match="checkpoint of step 1 cannot be written"):
+        saver.checkpoints.save(record)
+    saver.directory.unlink()
+    saver.save(2)
+    assert saver.names == ["step-00000002"]
