@@ -2,14 +2,18 @@
 """Several workers on this machine, as `scripts/local_cluster.py` starts them."""
 
 import json
+import os
 import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from scripts.local_cluster import free_ports
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # A HomoODE in which nothing depends on how a batch is divided; see tests/training/test_replicas.py.
@@ -107,3 +111,45 @@ def test_two_workers_learn_what_one_process_does(tmp_path):
             np.testing.assert_allclose(two[name], value, rtol=0.0, atol=1e-5, err_msg=name)
     results = [json.loads((tmp_path / k / "result.json").read_text()) for k in ("one", "two")]
     assert results[0]["test_accuracy"] == results[1]["test_accuracy"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", [0, 1], ids=["chief", "other"])
+def test_a_killed_worker_ends_the_run_with_a_clear_message_and_costs_little(tmp_path, killed):
+    workdir = tmp_path / "run"
+    more = ["--config.epochs=2", "--config.checkpoint_every_steps=5"]
+    ports = free_ports(2)
+
+    def start(index):
+        task = {"type": "worker", "index": index}
+        workers = [f"127.0.0.1:{port}" for port in ports]
+        return subprocess.Popen(
+            [sys.executable, "train.py", *flags(workdir), *more],
+            env={
+                **os.environ,
+                "TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": task}),
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+        )
+
+    workers = [start(0), start(1)]
+    while not list(workdir.glob("checkpoints/step-*")):
+        assert all(worker.poll() is None for worker in workers)
+        time.sleep(0.1)
+    workers[killed].kill()
+    output, _ = workers[1 - killed].communicate(timeout=200)
+    workers[killed].communicate()
+    assert workers[1 - killed].returncode == 1
+    last = output.strip().splitlines()[-1]
+    assert "another worker of this run is gone (" in last
+    assert "they go on at the last checkpoint" in last
+
+    ports = free_ports(2)
+    workers = [start(0), start(1)]
+    outputs = [worker.communicate(timeout=400)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0], outputs
+    assert "Resuming" in outputs[0]
+    assert json.loads((workdir / "result.json").read_text())["steps"] == 40

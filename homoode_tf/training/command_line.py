@@ -14,7 +14,7 @@ from homoode_tf.training.checkpoints import CheckpointError
 from homoode_tf.training.faults import NonFiniteError
 from homoode_tf.training.interruption import Interrupted
 from homoode_tf.training.lock import LockedError
-from homoode_tf.training.loop import StepError
+from homoode_tf.training.loop import StepError, WorkerLostError
 
 _FAILURE, _USAGE = 1, 2
 # What a user can put right. Anything else is a mistake of ours, and keeps its traceback.
@@ -26,6 +26,7 @@ _EXPECTED = (
     StepError,
     TypeError,
     ValueError,
+    WorkerLostError,
     tf.errors.OpError,
 )
 _CONFIG = re.compile(r"--?config(=|$)")

@@ -3,11 +3,13 @@
 
 import contextlib
 import os
+import re
 from typing import Any
 
 import ml_collections
 import tensorflow as tf
 
+from homoode_tf.training import strategy as strategies
 from homoode_tf.training.checkpoints import Record
 from homoode_tf.training.clock import Clock
 from homoode_tf.training.interruption import Interrupted, Interruption
@@ -19,9 +21,20 @@ from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.step import make_train_step
 from homoode_tf.training.workdir import Workdir
 
+# What a worker gets when one of the others is gone.
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
+# Lines of a graph's error that tell where its operations were made.
+_NOT_THE_REASON = re.compile(
+    r"Graph execution error|Detected at node|\s*File \"|\s*\[\[|Stack trace"
+)
+
 
 class StepError(RuntimeError):
     """A training step failed."""
+
+
+class WorkerLostError(RuntimeError):
+    """Another worker of the run has ended, or cannot be reached."""
 
 
 def train(
@@ -55,6 +68,7 @@ def train(
         LockedError: If another process trains in the workdir.
         CheckpointError: If a checkpoint cannot be written, or none can be read.
         NonFiniteError: If the loss becomes non-finite.
+        WorkerLostError: If another worker of the run has ended or cannot be reached.
         Interrupted: On SIGINT or SIGTERM, after a checkpoint was saved.
     """
     clock = Clock()
@@ -69,7 +83,15 @@ def train(
     with exclusive(folder.directory) if run.is_chief else contextlib.nullcontext():
         if run.is_chief:
             folder.claim(config)
-        return _train(run, clock)
+        try:
+            return _train(run, clock)
+        except _LOST as error:
+            if not strategies.has_several_workers(run.strategy):
+                raise
+            raise WorkerLostError(
+                f"another worker of this run is gone ({_reason(error)}). Start all workers again "
+                "with the same command: they go on at the last checkpoint."
+            ) from error
 
 
 def _train(run: Run, clock: Clock) -> dict[str, Any]:
@@ -145,9 +167,11 @@ class _Course:
     def _make_a_step(self) -> None:
         try:
             self._train_step(self._batches)
+        except _LOST:
+            raise  # with several workers it is not the step's fault
         except tf.errors.OpError as error:
             raise StepError(
-                f"step {self._step + 1} failed: {error.message}. Earlier checkpoints are kept."
+                f"step {self._step + 1} failed: {_reason(error)}. Earlier checkpoints are kept."
             ) from error
         self._step += 1
         self._due = self._run.plan.pauses(self._step)
@@ -243,6 +267,13 @@ def _conclude(run: Run, clock: Clock, interruption: Interruption) -> dict[str, A
         run.workdir.write_result(result)
     run.wait_for_workers()
     return result
+
+
+def _reason(error: tf.errors.OpError) -> str:
+    """What an error of a graph says, without where in the code the graph was made."""
+    lines = [line for line in error.message.splitlines() if line.strip()]
+    kept = [line for line in lines if not _NOT_THE_REASON.match(line)]
+    return " ".join(" ".join(kept or lines).split())[:500]
 
 
 def describe(result: dict[str, Any]) -> str:

@@ -44,6 +44,12 @@ def create(name: str = "auto") -> tf.distribute.Strategy:
     return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0")
 
 
+def has_several_workers(strategy: tf.distribute.Strategy) -> bool:
+    """Returns whether the strategy spans several processes."""
+    resolver = strategy.cluster_resolver
+    return resolver is not None and sum(map(len, resolver.cluster_spec().as_dict().values())) > 1
+
+
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Returns whether this process writes checkpoints, logs and results."""
     resolver = strategy.cluster_resolver
