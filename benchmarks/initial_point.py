@@ -96,10 +96,10 @@ def _measure_run(
     by_replacement = {name: collections.defaultdict(list) for name in replacements}
     for tolerance in arguments.tolerances:
         run = _restore(folder, arguments.data_dir, tolerance)
-        learned = run.model.implicit.initial_point.value.numpy()
+        channels = run.model.implicit.initial_point.value.shape[0]
         for name, measured in by_replacement.items():
             if name is not None:
-                run.model.implicit.initial_point.value.assign(_point(name, len(learned)))
+                run.model.implicit.initial_point.value.assign(_point(name, channels))
             with run.state.averaged_weights():
                 numbers = _measure(run, arguments.images, arguments.batch_size)
             for key, value in numbers.items():
