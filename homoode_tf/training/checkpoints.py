@@ -54,7 +54,8 @@ class Checkpoints:
 
     Writing goes on in a thread while the run trains: `save` copies the variables, which takes as
     much memory again as they do, and returns. What goes wrong there is raised by the next `save`
-    or `wait`.
+    or `wait`. As a context manager it waits at the end, so that nothing is written any more when
+    the run has ended, however it has.
 
     Args:
         directory: Where they are kept.
@@ -78,6 +79,18 @@ class Checkpoints:
         self._writes = writes
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoints")
         self._writing: concurrent.futures.Future | None = None
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, _, error: BaseException | None, __) -> None:
+        try:
+            self.wait()
+        except CheckpointError as failure:
+            if error is None:
+                raise
+            # The error that ended the run is the one to report.
+            logging.warning("Meanwhile, %s", failure)
 
     def save(self, record: Record) -> None:
         """Writes a checkpoint of the variables as they are now, and deletes those not wanted.

@@ -80,7 +80,8 @@ def train(
         return result
 
     run = Run(config, folder, data_dir, strategy)
-    with exclusive(folder.directory) if run.is_chief else contextlib.nullcontext():
+    lock = exclusive(folder.directory) if run.is_chief else contextlib.nullcontext()
+    with lock, run.checkpoints:
         if run.is_chief:
             folder.claim(config)
         try:

@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import threading
+import time
 
 import pytest
 import tensorflow as tf
@@ -220,3 +221,25 @@ def test_what_goes_wrong_meanwhile_is_raised_by_the_next_call_and_once(saver):
     saver.directory.unlink()
     saver.save(2)
     assert saver.names == ["step-00000002"]
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_an_error_waits_for_what_is_being_written_and_stays_itself(
+    saver, monkeypatch, warnings, broken
+):
+    write = saver.checkpoints._write
+
+    def slowly(record):
+        time.sleep(0.2)
+        write(record)
+
+    monkeypatch.setattr(saver.checkpoints, "_write", slowly)
+    if broken:
+        saver.directory.write_text("in the way")
+    with pytest.raises(KeyError), saver.checkpoints:
+        saver.checkpoints.save(Record(1, True, None, {}))
+        raise KeyError
+    if broken:
+        assert "step 1 cannot be written" in warnings.text
+    else:
+        assert saver.names == ["step-00000001"]
