@@ -109,13 +109,14 @@ def _measure_run(
 
 def _restore(folder: pathlib.Path, data_dir: str | None, tolerance: float):
     from homoode_tf.plot import saved_run
+    from homoode_tf.training.run import restore_best
     from homoode_tf.training.workdir import Workdir
 
     workdir = Workdir(folder)
     config = saved_run.read_config(workdir)
     with config.unlocked():
         config.model.rtol = config.model.atol = tolerance
-    run, _ = saved_run.restore_best(config, workdir, data_dir)
+    run, _ = restore_best(config, workdir, data_dir, "one_device")
     # The step remembered from training is right for its tolerance alone: choose it anew.
     run.model.implicit.step_size.assign(0.0)
     return run

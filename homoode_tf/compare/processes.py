@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TextIO
 
 from homoode_tf.compare.experiment import Member
 from homoode_tf.training.interruption import Interrupted
@@ -83,7 +83,8 @@ class _Children:
         self._running: set[subprocess.Popen] = set()
         self._interrupted = False
 
-    def start(self, command: Sequence[str], log) -> subprocess.Popen:
+    def run(self, command: Sequence[str], log: TextIO) -> int:
+        """Runs a command to its end; returns its status."""
         with self._lock:
             if self._interrupted:
                 raise Interrupted(signal.SIGTERM)
@@ -93,11 +94,11 @@ class _Children:
                 command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
             )
             self._running.add(process)
-            return process
-
-    def ended(self, process: subprocess.Popen) -> None:
-        with self._lock:
-            self._running.discard(process)
+        try:
+            return process.wait()
+        finally:
+            with self._lock:
+                self._running.discard(process)
 
     def interrupt(self) -> None:
         with self._lock:
@@ -121,9 +122,7 @@ def _train_one(
     }
     command = [sys.executable, "-m", "homoode_tf.compare.child", json.dumps(task)]
     with (member.workdir / _LOG).open("a") as log:
-        process = children.start(command, log)
-        status = process.wait()
-    children.ended(process)
+        status = children.run(command, log)
     if status in _INTERRUPTED:
         raise Interrupted(_INTERRUPTED[status], f"{member.workdir} was interrupted")
     done = read_outcome(member)

@@ -19,7 +19,7 @@ from homoode_tf.plot.history import History
 from homoode_tf.plot.trajectories import follow
 from homoode_tf.solvers import SolverError
 from homoode_tf.training.checkpoints import CheckpointError
-from homoode_tf.training.run import Run
+from homoode_tf.training.run import Run, restore_best
 from homoode_tf.training.workdir import Workdir
 
 LEARNING_CURVES = "learning_curves.png"
@@ -109,7 +109,7 @@ def draw(
         step = report.numbers.get("last_logged_step", 0)
         report.summary.append(f"The run is not finished; its last logged step is {step}.")
     with report.trying(SOLVE, TRAJECTORIES, CONFUSION):
-        run, step = saved_run.restore_best(config, folder, data_dir)
+        run, step = restore_best(config, folder, data_dir, "one_device")
         report.numbers["checkpoint_step"] = step
         with run.state.averaged_weights():
             _draw_solve(run, num_images, report)

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A run as it lies on disk: its config, its best weights, its answers. Reading changes nothing."""
-
-import os
+"""A run as it lies on disk: its config and its answers. Reading changes nothing."""
 
 import ml_collections
 import numpy as np
 import tensorflow as tf
 
 from homoode_tf.training.run import Run
-from homoode_tf.training.workdir import Workdir, WorkdirError
+from homoode_tf.training.workdir import Workdir
 
 
 def read_config(folder: Workdir) -> ml_collections.ConfigDict:
@@ -18,33 +16,6 @@ def read_config(folder: Workdir) -> ml_collections.ConfigDict:
         WorkdirError: If the folder holds no run, or its `config.json` is damaged.
     """
     return ml_collections.ConfigDict(folder.read_config()).lock()
-
-
-def restore_best(
-    config: ml_collections.ConfigDict, folder: Workdir, data_dir: str | os.PathLike | None
-) -> tuple[Run, int]:
-    """Builds a run on one device, with the checkpoint that is best on validation.
-
-    Args:
-        config: The config that made the run.
-        folder: The run's folder.
-        data_dir: Where the data sets are, or None for TFDS's default.
-
-    Returns:
-        The run and the step of the checkpoint.
-
-    Raises:
-        ValueError: If the config is not allowed, or was made by a version with other fields.
-        DataNotFoundError: If the data set is not there.
-        CheckpointError: If no whole checkpoint was evaluated on validation.
-    """
-    try:
-        run = Run(config, folder, data_dir, "one_device")
-    except KeyError as error:
-        raise WorkdirError(
-            f"{folder.config} lacks a field that this version needs: {error}."
-        ) from error
-    return run, run.checkpoints.restore_best().step
 
 
 def first_test_images(run: Run, number: int) -> tuple[tf.Tensor, np.ndarray]:

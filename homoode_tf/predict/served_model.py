@@ -7,13 +7,12 @@ at once, and the command sets TensorFlow's log level first.
 
 import dataclasses
 import os
-import re
 
 import numpy as np
 
+from homoode_tf.graph_errors import reason_lines
+
 _SIGNATURE = "serve"
-# What TensorFlow writes around the reason of a failure inside a graph.
-_AROUND_THE_REASON = re.compile(r"\s*$|Graph execution error|Detected at|<stack traces|\s*\[\[")
 
 
 class ModelError(ValueError):
@@ -86,7 +85,9 @@ class ServedModel:
             self._loaded = tf.saved_model.load(directory)
             self._serve = self._loaded.signatures.get(_SIGNATURE)
         except Exception as error:  # Damaged files bring about errors of any type.
-            raise ModelError(f"{directory}: no readable SavedModel: {_reason(error)}") from None
+            raise ModelError(
+                f"{directory}: no readable SavedModel: {reason_lines(error)[0]}"
+            ) from None
         if self._serve is None:
             names = ", ".join(sorted(self._loaded.signatures)) or "none"
             raise ModelError(f"{directory}: has no signature {_SIGNATURE!r}; it has: {names}")
@@ -123,7 +124,7 @@ class ServedModel:
         try:
             answer = self._serve(images=tf.constant(images))
         except tf.errors.OpError as error:
-            raise PredictionError(_reason(error)) from None
+            raise PredictionError(reason_lines(error)[0]) from None
         return Predictions(
             answer["class"].numpy(), answer["probabilities"].numpy(), answer["logits"].numpy()
         )
@@ -134,7 +135,7 @@ class ServedModel:
         try:
             names = tuple(name.decode() for name in self._loaded.class_names().numpy())
         except Exception as error:  # It may be any object of that name.
-            raise ModelError(f"class_names() gives no names: {_reason(error)}") from None
+            raise ModelError(f"class_names() gives no names: {reason_lines(error)[0]}") from None
         if len(names) != self.num_classes:
             raise ModelError(f"has {len(names)} names for {self.num_classes} classes")
         return names
@@ -175,9 +176,3 @@ def _check_signature(serve) -> tuple[tuple[int, int, int], int]:
     if num_classes is None:
         raise ModelError(f"{_SIGNATURE!r} does not say how many classes there are")
     return shape[1:], num_classes
-
-
-def _reason(error: Exception) -> str:
-    """The line of an error's text that says what is wrong."""
-    lines = [line for line in str(error).splitlines() if not _AROUND_THE_REASON.match(line)]
-    return " ".join(lines[0].split()) if lines else type(error).__name__

@@ -3,12 +3,12 @@
 
 import contextlib
 import os
-import re
 from typing import Any
 
 import ml_collections
 import tensorflow as tf
 
+from homoode_tf.graph_errors import reason_lines
 from homoode_tf.training import strategy as strategies
 from homoode_tf.training.checkpoints import Record
 from homoode_tf.training.clock import Clock
@@ -23,10 +23,7 @@ from homoode_tf.training.workdir import Workdir
 
 # What a worker gets when one of the others is gone.
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
-# Lines of a graph's error that tell where its operations were made.
-_NOT_THE_REASON = re.compile(
-    r"Graph execution error|Detected at node|\s*File \"|\s*\[\[|Stack trace"
-)
+_LONGEST_REASON = 500
 
 
 class StepError(RuntimeError):
@@ -271,10 +268,7 @@ def _conclude(run: Run, clock: Clock, interruption: Interruption) -> dict[str, A
 
 
 def _reason(error: tf.errors.OpError) -> str:
-    """What an error of a graph says, without where in the code the graph was made."""
-    lines = [line for line in error.message.splitlines() if line.strip()]
-    kept = [line for line in lines if not _NOT_THE_REASON.match(line)]
-    return " ".join(" ".join(kept or lines).split())[:500]
+    return " ".join(reason_lines(error))[:_LONGEST_REASON]
 
 
 def describe(result: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import ml_collections
 import tensorflow as tf
 
 from homoode_tf.training.lock import exclusive
-from homoode_tf.training.run import Run
+from homoode_tf.training.run import Run, restore_best
 from homoode_tf.training.workdir import Workdir
 
 
@@ -80,5 +80,4 @@ def export(
 def _best_of(config, workdir, data_dir, strategy) -> tuple[Run, int]:
     folder = Workdir(workdir)
     folder.check(config)
-    run = Run(config, folder, data_dir, strategy)
-    return run, run.checkpoints.restore_best().step
+    return restore_best(config, folder, data_dir, strategy)

@@ -19,7 +19,7 @@ from homoode_tf.training.settings import TrainingSettings, read_section
 from homoode_tf.training.state import TrainState
 from homoode_tf.training.step import sum_over_replicas
 from homoode_tf.training.whitening import whiten_stem
-from homoode_tf.training.workdir import Workdir
+from homoode_tf.training.workdir import Workdir, WorkdirError
 
 # Their patches are a million, for 27 x 27 moments.
 _WHITENING_IMAGES = 5000
@@ -140,3 +140,34 @@ class Run:
             self.strategy.run(lambda: sum_over_replicas([1.0]))
 
         meet()
+
+
+def restore_best(
+    config: ml_collections.ConfigDict,
+    folder: Workdir,
+    data_dir: str | os.PathLike | None = None,
+    strategy: str | tf.distribute.Strategy = "auto",
+) -> tuple[Run, int]:
+    """Builds a run with the checkpoint that is best on validation.
+
+    Args:
+        config: The config that made the run.
+        folder: The run's folder.
+        data_dir: Where the data sets are, or None for TFDS's default.
+        strategy: As of `Run`.
+
+    Returns:
+        The run and the step of the checkpoint.
+
+    Raises:
+        ValueError: If the config is not allowed, or was made by a version with other fields.
+        DataNotFoundError: If the data set is not there.
+        CheckpointError: If no whole checkpoint was evaluated on validation.
+    """
+    try:
+        run = Run(config, folder, data_dir, strategy)
+    except KeyError as error:
+        raise WorkdirError(
+            f"{folder.config} lacks a field that this version needs: {error}."
+        ) from error
+    return run, run.checkpoints.restore_best().step

@@ -145,7 +145,7 @@ def sum_over_replicas(metrics: list[tf.Tensor | float]) -> tf.Tensor:
     """Returns the metrics' sums over all replicas of all workers; called in replica context.
 
     Args:
-        metrics: Scalars of one replica, in the order of `totals.FIELDS`.
+        metrics: Scalars of one replica.
 
     Returns:
         float32 tensor of shape (len(metrics),), the same on each replica.
