@@ -9,7 +9,7 @@ One seed, three epochs.
 from ml_collections import ConfigDict
 
 from configs import cifar10
-from configs.compare_digits import compare
+from configs.compare_digits import compare_larger
 
 
 def get_config() -> ConfigDict:
@@ -17,4 +17,6 @@ def get_config() -> ConfigDict:
     recipe.epochs = 3.0
     recipe.augmentation.crop_padding = 0
     recipe.augmentation.flip_probability = 0.0
-    return compare(recipe, seeds=(0,))
+    # States of 8 x 8: a quarter of the time of 16 x 16.
+    recipe.model.stem_strides = (2, 2)
+    return compare_larger(recipe, seeds=(0,))

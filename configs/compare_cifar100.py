@@ -9,13 +9,13 @@ Three seeds, three epochs.
 from ml_collections import ConfigDict
 
 from configs import cifar100
-from configs.compare_digits import compare
+from configs.compare_digits import compare_larger
 
 
 def get_config() -> ConfigDict:
     recipe = cifar100.get_config()
     recipe.epochs = 3.0
-    config = compare(recipe, seeds=(0, 1, 2))
+    config = compare_larger(recipe, seeds=(0, 1, 2))
     # What stays equal in number to the others at this width.
     config.models.augmented_neural_ode.model.update(
         {"channels": 144, "extra_channels": 60, "groups": 72}

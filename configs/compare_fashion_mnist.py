@@ -9,10 +9,10 @@ Three seeds, two epochs.
 from ml_collections import ConfigDict
 
 from configs import fashion_mnist
-from configs.compare_digits import compare
+from configs.compare_digits import compare_larger
 
 
 def get_config() -> ConfigDict:
     recipe = fashion_mnist.get_config()
     recipe.epochs = 2.0
-    return compare(recipe, seeds=(0, 1, 2))
+    return compare_larger(recipe, seeds=(0, 1, 2))

@@ -9,10 +9,10 @@ Three seeds, three epochs.
 from ml_collections import ConfigDict
 
 from configs import svhn_cropped
-from configs.compare_digits import compare
+from configs.compare_digits import compare_larger
 
 
 def get_config() -> ConfigDict:
     recipe = svhn_cropped.get_config()
     recipe.epochs = 3.0
-    return compare(recipe, seeds=(0, 1, 2))
+    return compare_larger(recipe, seeds=(0, 1, 2))
