@@ -11,6 +11,9 @@ _AROUND_THE_REASON = re.compile(
     r"\s*$|Graph execution error|Detected at|\s*File \"|<stack traces|Stack trace|\s*\[\["
 )
 
+# Names that TensorFlow gives to what failed: `{{function_node NAME}}` and `[Op:NAME]`.
+_NAMES = re.compile(r"\{\{function_node .*?\}\}|\[Op:[^\]]*\]")
+
 
 def reason_lines(error: Exception) -> list[str]:
     """Returns the lines of an error's text that say what is wrong, with single spaces.
@@ -25,5 +28,6 @@ def reason_lines(error: Exception) -> list[str]:
         >>> reason_lines(ValueError("no  space"))
         ['no space']
     """
-    lines = [line for line in str(error).splitlines() if not _AROUND_THE_REASON.match(line)]
+    text = _NAMES.sub("", str(error))
+    lines = [line for line in text.splitlines() if not _AROUND_THE_REASON.match(line)]
     return [" ".join(line.split()) for line in lines] or [type(error).__name__]

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 import tensorflow as tf
 from absl import logging
 
+from homoode_tf.graph_errors import reason_lines
+
 _MANIFEST = "manifest.json"
 _PREFIX = "state"
 _NAME = re.compile(r"step-(\d+)(?:\.(\d+))?")
@@ -141,7 +143,7 @@ class Checkpoints:
             shutil.rmtree(new, ignore_errors=True)
             raise CheckpointError(
                 f"the checkpoint of step {record.step} cannot be written to {self._directory}: "
-                f"{error}. Earlier checkpoints are untouched."
+                f"{' '.join(reason_lines(error))}. Earlier checkpoints are untouched."
             ) from error
         self._delete_unwanted()
 

@@ -60,8 +60,9 @@ def train(
         peak_memory_mb.
 
     Raises:
-        ValueError: If the config is not allowed, or the workdir is not this config's.
+        ValueError: If the config is not allowed.
         DataNotFoundError: If the data set is not there.
+        WorkdirError: If the workdir is another config's, cannot be written, or its disk is full.
         LockedError: If another process trains in the workdir.
         CheckpointError: If a checkpoint cannot be written, or none can be read.
         NonFiniteError: If the loss becomes non-finite.
@@ -78,7 +79,7 @@ def train(
 
     run = Run(config, folder, data_dir, strategy)
     lock = exclusive(folder.directory) if run.is_chief else contextlib.nullcontext()
-    with lock, run.checkpoints:
+    with folder.explaining_a_full_disk(), lock, run.checkpoints:
         if run.is_chief:
             folder.claim(config)
         try:

@@ -1,14 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """The folder of a run: what is in it, and whose it is."""
 
+import contextlib
+import errno
 import json
 import os
 import pathlib
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import tensorflow as tf
+
 _ABSENT = "absent"
+# `tf.errors.OpError` has no `errno`, only the system's words for it.
+_FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
 
 
 class WorkdirError(ValueError):
@@ -104,6 +110,20 @@ class Workdir:
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Writes `result.json`, which makes the run complete."""
         write_atomically(self.result, json.dumps(result, indent=2) + "\n")
+
+    @contextlib.contextmanager
+    def explaining_a_full_disk(self) -> Iterator[None]:
+        """Within this context a full disk is a `WorkdirError` that says what to do."""
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            words = next((words for words in _FULL if words in str(error)), None)
+            if words is None:
+                raise
+            raise WorkdirError(
+                f"workdir {self.directory} takes no more: {words}. Its checkpoints are kept; make "
+                "room and give the same command again."
+            ) from error
 
     def replace_saved_model(self, write: Callable[[pathlib.Path], None]) -> None:
         """Replaces `saved_model/` by what `write` makes at the path that it is given.

@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from homoode_tf.training import strategy
+from homoode_tf.training import strategy, train
 from tests.training import fakes
 
 
@@ -16,6 +16,16 @@ def use_fakes(monkeypatch):
     # The graphs of a run are a cycle of references, and the time to free several at once grows
     # faster than their number: to minutes for those of this folder's tests.
     gc.collect()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The folder and the result of a run of the fakes that nothing disturbed."""
+    workdir = tmp_path_factory.mktemp("uninterrupted")
+    with pytest.MonkeyPatch.context() as patch:
+        fakes.install(patch.setattr)
+        result = train(fakes.config(), workdir, strategy="one_device")
+    return workdir, result
 
 
 @pytest.fixture

@@ -18,6 +18,11 @@ from homoode_tf.training.interruption import Interrupted
 from homoode_tf.training.lock import LockedError, exclusive
 from homoode_tf.training.workdir import WorkdirError
 from tests.training import fakes
+from tests.training.runs import (
+    MEASURED,
+    assert_same_run,
+    lines,
+)
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FIELDS = [
@@ -36,7 +41,6 @@ FIELDS = [
     "nfe_backward",
     "peak_memory_mb",
 ]
-MEASURED = ("examples_per_second", "seconds", "peak_memory_mb")
 
 pytestmark = pytest.mark.usefixtures("use_fakes")
 
@@ -51,41 +55,6 @@ def interrupt_at(monkeypatch, call):
             raise Interrupted(signal.SIGTERM)
 
     monkeypatch.setattr(loop.Interruption, "check", check)
-
-
-def final_weights(workdir, step=20):
-    (folder,) = sorted((workdir / "checkpoints").glob(f"step-{step:08d}*"))[-1:]
-    reader = tf.train.load_checkpoint(str(folder / "state"))
-    shapes = reader.get_variable_to_shape_map()
-    return {name: reader.get_tensor(name) for name in shapes if not name.startswith("_")}
-
-
-def lines(workdir):
-    return [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
-
-
-def without_measurements(values):
-    return {name: value for name, value in values.items() if name not in MEASURED}
-
-
-@pytest.fixture(scope="module")
-def uninterrupted(tmp_path_factory):
-    workdir = tmp_path_factory.mktemp("uninterrupted")
-    with pytest.MonkeyPatch.context() as patch:
-        fakes.install(patch.setattr)
-        result = train(fakes.config(), workdir, strategy="one_device")
-    return workdir, result
-
-
-def assert_same_run(workdir, result, reference):
-    reference_workdir, reference_result = reference
-    assert without_measurements(result) == without_measurements(reference_result)
-    mine, theirs = final_weights(workdir), final_weights(reference_workdir)
-    assert mine.keys() == theirs.keys()
-    for name, value in mine.items():
-        np.testing.assert_array_equal(value, theirs[name], err_msg=name)
-    mine, theirs = lines(workdir), lines(reference_workdir)
-    assert [without_measurements(line) for line in mine] == list(map(without_measurements, theirs))
 
 
 def test_the_result_and_what_a_run_leaves(uninterrupted):
