@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -113,32 +114,40 @@ def test_two_workers_learn_what_one_process_does(tmp_path):
     assert results[0]["test_accuracy"] == results[1]["test_accuracy"]
 
 
+def start_worker(index, ports, *flags):
+    task = {"type": "worker", "index": index}
+    workers = [f"127.0.0.1:{port}" for port in ports]
+    return subprocess.Popen(
+        [sys.executable, "train.py", *flags],
+        env={
+            **os.environ,
+            "TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": task}),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+    )
+
+
+def start_two_workers(workdir):
+    more = ["--config.epochs=2", "--config.checkpoint_every_steps=5"]
+    ports = free_ports(2)
+    return [start_worker(index, ports, *flags(workdir), *more) for index in (0, 1)]
+
+
+def wait_for_a_checkpoint(workdir, workers):
+    while not list(workdir.glob("checkpoints/step-*")):
+        assert all(worker.poll() is None for worker in workers)
+        time.sleep(0.1)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("killed", [0, 1], ids=["chief", "other"])
 def test_a_killed_worker_ends_the_run_with_a_clear_message_and_costs_little(tmp_path, killed):
     workdir = tmp_path / "run"
-    more = ["--config.epochs=2", "--config.checkpoint_every_steps=5"]
-    ports = free_ports(2)
-
-    def start(index):
-        task = {"type": "worker", "index": index}
-        workers = [f"127.0.0.1:{port}" for port in ports]
-        return subprocess.Popen(
-            [sys.executable, "train.py", *flags(workdir), *more],
-            env={
-                **os.environ,
-                "TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": task}),
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=ROOT,
-        )
-
-    workers = [start(0), start(1)]
-    while not list(workdir.glob("checkpoints/step-*")):
-        assert all(worker.poll() is None for worker in workers)
-        time.sleep(0.1)
+    workers = start_two_workers(workdir)
+    wait_for_a_checkpoint(workdir, workers)
     workers[killed].kill()
     output, _ = workers[1 - killed].communicate(timeout=200)
     workers[killed].communicate()
@@ -147,9 +156,22 @@ def test_a_killed_worker_ends_the_run_with_a_clear_message_and_costs_little(tmp_
     assert "another worker of this run is gone (" in last
     assert "they go on at the last checkpoint" in last
 
-    ports = free_ports(2)
-    workers = [start(0), start(1)]
+    workers = start_two_workers(workdir)
     outputs = [worker.communicate(timeout=400)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], outputs
     assert "Resuming" in outputs[0]
     assert json.loads((workdir / "result.json").read_text())["steps"] == 40
+
+
+@pytest.mark.slow
+def test_a_preempted_worker_stops_all_at_the_same_step(tmp_path):
+    """SIGTERM to one that is not the chief, which has to write the checkpoint."""
+    workers = start_two_workers(tmp_path)
+    wait_for_a_checkpoint(tmp_path, workers)
+    workers[1].send_signal(signal.SIGTERM)
+    outputs = [worker.communicate(timeout=200)[0] for worker in workers]
+    assert [worker.returncode for worker in workers] == [143, 143], outputs
+    lines = {output.strip().splitlines()[-1] for output in outputs}
+    assert len(lines) == 1, lines
+    saved = re.fullmatch(r"train.py: stopped by SIGTERM; step (\d+) is saved", lines.pop())
+    assert (tmp_path / "checkpoints" / f"step-{int(saved[1]):08d}" / "manifest.json").exists()

@@ -3,6 +3,7 @@
 
 import signal
 import threading
+from collections.abc import Callable
 
 
 class Interrupted(Exception):  # noqa: N818, it is no error, as KeyboardInterrupt is none
@@ -28,14 +29,19 @@ class Interruption:
     Repeated SIGTERMs are ignored, because cluster managers send several. Outside of the main
     thread, where Python delivers no signals, it does nothing.
 
+    Args:
+        agree: Called at each check with the signal's number, 0 for none; the number that it returns
+            counts. Workers that wait for each other must all stop at the same check.
+
     Example:
         >>> with Interruption() as interruption:
         ...     for step in range(3):
         ...         interruption.check()
     """
 
-    def __init__(self):
-        self._requested: int | None = None
+    def __init__(self, agree: Callable[[int], int] = lambda number: number):
+        self._agree = agree
+        self._requested = 0
         self._previous = {}
 
     def __enter__(self) -> "Interruption":
@@ -55,8 +61,8 @@ class Interruption:
         Raises:
             Interrupted: With the signal's number.
         """
-        if self._requested is not None:
-            raise Interrupted(self._requested)
+        if number := self._agree(self._requested):
+            raise Interrupted(number)
 
     def _request(self, number, _frame) -> None:
         self._requested = number

@@ -104,7 +104,7 @@ def _train(run: Run, clock: Clock) -> dict[str, Any]:
         clock.continue_from(record.clock)
 
     with (
-        Interruption() as interruption,
+        Interruption(strategies.largest_over_workers(run.strategy)) as interruption,
         MetricsWriter(folder.metrics, folder.events, record.step, run.is_chief) as metrics,
         Progress(run.plan.total_steps, record.step, quiet=not run.is_chief) as progress,
     ):

@@ -2,6 +2,7 @@
 """Which devices a run uses."""
 
 import os
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -58,6 +59,29 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return resolver.task_type in (None, "chief") or (
         "chief" not in resolver.cluster_spec().jobs and resolver.task_id == 0
     )
+
+
+def largest_over_workers(strategy: tf.distribute.Strategy) -> Callable[[int], int]:
+    """Returns a function from a worker's number to the largest that any worker gave.
+
+    Of several workers each must call it equally often, for it waits for the others.
+
+    Args:
+        strategy: The run's distribution strategy.
+    """
+    if not has_several_workers(strategy):
+        return lambda number: number
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec((1,), tf.int64)])
+    def gather(number):
+        def on_replica():
+            # identity, because an argument has no device that says where to gather.
+            mine = tf.identity(number)
+            return tf.distribute.get_replica_context().all_gather(mine, axis=0)
+
+        return strategy.experimental_local_results(strategy.run(on_replica))[0]
+
+    return lambda number: int(tf.reduce_max(gather(tf.constant([number], tf.int64))))
 
 
 def _tpu() -> tf.distribute.Strategy:
