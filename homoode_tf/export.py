@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
-from homoode_tf.layers import ODELayer
+from homoode_tf import checksums
+from homoode_tf.layers import ImplicitLayer
 
 SIGNATURE = "serve"
 
@@ -66,8 +67,8 @@ def save(
         module.class_names = tf.function(lambda: tf.constant(list(class_names)), input_signature=[])
     with contextlib.ExitStack() as stack:
         for layer in model._flatten_layers():
-            if isinstance(layer, ODELayer):
-                stack.enter_context(layer.controlling_steps_by(step_control))
+            if isinstance(layer, ImplicitLayer):
+                stack.enter_context(layer.serving(step_control))
         tf.saved_model.save(
             module,
             str(directory),
@@ -75,3 +76,4 @@ def save(
             # Serving needs no gradients, and saving them would trace every backward pass.
             options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
         )
+    checksums.write(directory)

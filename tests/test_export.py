@@ -90,6 +90,36 @@ def test_answers_do_not_depend_on_batch_mates(tmp_path, step_control, independen
     assert distance < 1e-5 if independent else distance > 1e-4
 
 
+def test_begins_with_the_step_size_of_all_replicas(tmp_path):
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    with strategy.scope():
+        model = build()
+    model.implicit.step_size.assign(0.25)
+    export.save(model, tmp_path / "saved_model", (8, 8, 1))
+    serve = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["serve"]
+    with model.implicit.controlling_steps_by("sample"):
+        expected = model(images(3), training=False)
+    answer = serve(images=tf.constant(images(3)))
+    np.testing.assert_allclose(answer["logits"], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("layer", ["homoode", "deq"])
+def test_the_graph_is_for_answers_alone(tmp_path, layer):
+    """It keeps no states for a gradient, and a request changes nothing that another could see."""
+    gradient = "implicit" if layer == "deq" else "checkpoint"
+    solver = "anderson" if layer == "deq" else "dopri5"
+    model = build(layer=layer, gradient=gradient, solver=solver)
+    export.save(model, tmp_path / "saved_model", (8, 8, 1))
+    serve = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["serve"]
+    graph = serve.graph.as_graph_def()
+    nodes = [*graph.node, *(node for body in graph.library.function for node in body.node_def)]
+    operations = {node.op for node in nodes}
+    assert {"While", "Conv2D"} <= operations
+    assert not {name for name in operations if name.startswith(("Assign", "TensorList"))}
+    model(images(3), training=False)
+    assert int(model.implicit.forward_nfe) > 0  # after the export it counts again
+
+
 @pytest.mark.parametrize("wrong", [np.zeros((1, 8, 8, 3), np.uint8), np.zeros((8, 8, 1), np.uint8)])
 def test_images_of_another_shape_are_refused(saved_model, wrong):
     serve = tf.saved_model.load(str(saved_model)).signatures["serve"]

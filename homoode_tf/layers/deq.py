@@ -133,8 +133,8 @@ class DEQ(SharedStart):
         )
         # The gradient goes through evaluations at the fixed point.
         evaluations = fixed_point.NUM_PHANTOM_STEPS if self.gradient == "phantom" else 1
-        self.forward_nfe.assign(results.num_evaluations + evaluations)
-        self.residual.assign(tf.reduce_max(results.residual))
+        self.report(self.forward_nfe, results.num_evaluations + evaluations)
+        self.report(self.residual, tf.reduce_max(results.residual))
         if training and self.jacobian_weight:
             penalty = fixed_point.jacobian_penalty(fixed_map, results.state)
             # Keras adds all losses up in this dtype, float64 layers' too.

@@ -5,7 +5,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from homoode_tf.layers.ode_layer import ODELayer
+from homoode_tf.layers.ode_layer import MAX_NUM_STEPS, ODELayer
 from homoode_tf.layers.shared_start import SharedStart
 
 
@@ -39,12 +39,14 @@ class HomoODE(SharedStart, ODELayer):
             CIFAR-10 model at batch 64 and 1e-3 (`benchmarks.train_step`), a training step took
             0.44, 0.35 and 0.98 s and 443, 978 and 452 MiB: hence the default, which is exact and
             grows little with the number of steps, at a quarter more time than the fastest.
-            Only "adjoint" compiles under XLA (jit_compile=True) without a bound on the steps.
         step_control: "batch" takes one step size for all samples, the faster way to train; "sample"
             gives each its own, so that its result does not depend on its batch mates. For a solver
             given by name.
         initial_point: "learned", "running_mean", "zeros", "alternating", or a Keras layer that
             maps x to z(0) of the same shape.
+        max_num_steps: Largest number of steps tried, for a solver given by name. XLA
+            (jit_compile=True) compiles "checkpoint" and "backprop" if it is at most 1024, and
+            reserves the memory of so many steps.
         **kwargs: Keras layer arguments (`name`, `dtype`, ...).
 
     Call arguments:
@@ -87,6 +89,7 @@ class HomoODE(SharedStart, ODELayer):
         gradient: str = "checkpoint",
         step_control: str = "batch",
         initial_point: str | keras.layers.Layer = "learned",
+        max_num_steps: int = MAX_NUM_STEPS,
         **kwargs,
     ):
         super().__init__(
@@ -97,6 +100,7 @@ class HomoODE(SharedStart, ODELayer):
             final_time,
             gradient,
             step_control,
+            max_num_steps,
             initial_point=initial_point,
             **kwargs,
         )

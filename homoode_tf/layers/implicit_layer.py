@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all implicit layers share: dynamics, their evaluation within a solve, and counters."""
 
+import contextlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import keras
 import tensorflow as tf
@@ -38,6 +39,7 @@ class ImplicitLayer(keras.layers.Layer):
         super().__init__(**kwargs)
         self.dynamics = dynamics
         self._dynamics_takes_time = _takes_time(dynamics, self.has_condition)
+        self._serves = False
 
     def build(self, input_shape):
         self.forward_nfe = self._counter("forward_nfe")
@@ -62,6 +64,26 @@ class ImplicitLayer(keras.layers.Layer):
     def state_dtype(self) -> tf.DType:
         """The dtype of the state: float32, or float64 under that policy."""
         return tf.float64 if self.compute_dtype == "float64" else tf.float32
+
+    @contextlib.contextmanager
+    def serving(self, step_control: str) -> Iterator[None]:
+        """Within this context the layer solves for its output alone, as an exported model does.
+
+        What is traced here changes no variable. It has no effect on functions traced before.
+
+        Args:
+            step_control: Of a solver that steps, "batch" or "sample".
+        """
+        self._serves = True
+        try:
+            yield
+        finally:
+            self._serves = False
+
+    def report(self, variable: keras.Variable, value: tf.Tensor) -> None:
+        """Sets a variable that tells of the last pass, where somebody can read it."""
+        if not self._serves:
+            variable.assign(value)
 
     def hold_dynamics(self, batch_size: tf.Tensor, training: bool) -> Callable[..., tf.Tensor]:
         """Draws the dropout masks of one pass and returns the dynamics under them.

@@ -198,6 +198,11 @@ _BY_NAME = {
 }
 
 
+def names() -> tuple[str, ...]:
+    """Names of the initial points."""
+    return tuple(_BY_NAME)
+
+
 def get(identifier: str | dict | keras.layers.Layer, **kwargs) -> keras.layers.Layer:
     """Returns an initial point from its name, its serialised form, or itself.
 

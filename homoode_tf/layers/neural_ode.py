@@ -27,6 +27,7 @@ class NeuralODE(ODELayer):
         final_time: T; positive.
         gradient: "adjoint", "checkpoint" or "backprop", for a solver given by name.
         step_control: "batch" or "sample", for a solver given by name.
+        max_num_steps: Largest number of steps tried, for a solver given by name.
         **kwargs: Keras layer arguments (`name`, `dtype`, ...).
 
     Call arguments:

@@ -15,6 +15,7 @@ from homoode_tf.solvers import counting, serialization
 _DEFAULT_RTOL = 1e-3
 _DEFAULT_ATOL = 1e-3
 _DEFAULT_GRADIENT = "checkpoint"
+MAX_NUM_STEPS = 100_000
 
 
 class ODELayer(ImplicitLayer):
@@ -33,6 +34,9 @@ class ODELayer(ImplicitLayer):
             ten times the tolerances.
         step_control: "batch" (one step size for all samples, the faster) or "sample" (each sample
             its own, so that its result does not depend on the others), for a solver given by name.
+        max_num_steps: Largest number of steps tried, for a solver given by name. XLA
+            (jit_compile=True) compiles "checkpoint" and "backprop" if it is at most 1024, and
+            reserves the memory of so many steps.
         **kwargs: Keras layer arguments (`name`, `dtype`, ...).
 
     Attributes:
@@ -53,6 +57,7 @@ class ODELayer(ImplicitLayer):
         final_time: float = 1.0,
         gradient: str = _DEFAULT_GRADIENT,
         step_control: str = "batch",
+        max_num_steps: int = MAX_NUM_STEPS,
         **kwargs,
     ):
         super().__init__(dynamics, **kwargs)
@@ -65,11 +70,14 @@ class ODELayer(ImplicitLayer):
         self.final_time = float(final_time)
         self.gradient = gradient
         self.step_control = step_control
-        self._solver = self._make_solver(step_control)
+        self.max_num_steps = max_num_steps
+        self._solver = self._make_solver(step_control, gradient)
+        # The first step while the layer serves; otherwise it is `step_size`'s.
+        self._constant_step_size: float | None = None
         # Where XLA cannot compile the backward pass, Keras's jit_compile="auto" is to know.
         self.supports_jit = getattr(self._solver, "gradient_compiles", True)
 
-    def _make_solver(self, step_control: str) -> tfp.math.ode.Solver:
+    def _make_solver(self, step_control: str, gradient: str) -> tfp.math.ode.Solver:
         if isinstance(self.solver, str):
             # The adjoint to ten times the tolerance: with the CIFAR-10 model, eight images and 1e-3
             # it takes 26 evaluations instead of 67, and the gradient's error grows from 2.0 to 2.4
@@ -78,8 +86,9 @@ class ODELayer(ImplicitLayer):
                 self.solver,
                 rtol=self.rtol,
                 atol=self.atol,
-                gradient=self.gradient,
+                gradient=gradient,
                 step_control=step_control,
+                max_num_steps=self.max_num_steps,
                 adjoint_rtol=10 * self.rtol,
                 adjoint_atol=10 * self.atol,
             )
@@ -88,13 +97,14 @@ class ODELayer(ImplicitLayer):
                 f"solver must be one of {', '.join(solvers.names())} or a tfp.math.ode.Solver, "
                 f"got {self.solver!r}."
             )
-        given = (self.rtol, self.atol, self.gradient, self.step_control)
-        if given != (_DEFAULT_RTOL, _DEFAULT_ATOL, _DEFAULT_GRADIENT, "batch"):
+        given = (self.rtol, self.atol, self.gradient, self.step_control, self.max_num_steps)
+        if given != (_DEFAULT_RTOL, _DEFAULT_ATOL, _DEFAULT_GRADIENT, "batch", MAX_NUM_STEPS):
             raise ValueError(
-                "rtol, atol, gradient and step_control belong to a solver given by name; this "
-                f"layer got the object {self.solver!r} together with rtol={self.rtol}, "
+                "rtol, atol, gradient, step_control and max_num_steps belong to a solver given by "
+                f"name; this layer got the object {self.solver!r} together with rtol={self.rtol}, "
                 f"atol={self.atol}, gradient={self.gradient!r}, "
-                f"step_control={self.step_control!r}. Set them on the solver itself."
+                f"step_control={self.step_control!r}, max_num_steps={self.max_num_steps}. Set them "
+                "on the solver itself."
             )
         return self.solver
 
@@ -110,22 +120,55 @@ class ODELayer(ImplicitLayer):
         Raises:
             ValueError: If it is neither, or is "sample" and the solver is not of this package.
         """
-        own, solver = self._solver, self._solver
-        if isinstance(self.solver, str):
-            solver = self._make_solver(step_control)
-        elif isinstance(own, solvers.RungeKutta):
-            if own.adaptive:
-                solver = solvers.RungeKutta(**{**own.get_config(), "step_control": step_control})
-        elif step_control != "batch":
-            raise ValueError(
-                f"step_control must be 'batch' with {type(own).__name__}, which takes one step for "
-                f"the whole batch, got {step_control!r}. Give {self.name!r} a solver by name."
-            )
-        self._solver = solver
+        own = self._solver
+        self._solver = self._changed_solver(step_control)
         try:
             yield
         finally:
             self._solver = own
+
+    @contextlib.contextmanager
+    def serving(self, step_control: str) -> Iterator[None]:
+        """Within this context the layer solves for its output alone, as an exported model does.
+
+        What is traced here changes no variable, records nothing for a gradient, and has the
+        `step_size` as it is now for its first step, a constant. So it has loops, but no branch in
+        which the dynamics is evaluated. It has no effect on functions traced before.
+
+        Args:
+            step_control: As of `controlling_steps_by`.
+
+        Raises:
+            ValueError: As of `controlling_steps_by`.
+        """
+        own = self._solver
+        # The mode whose forward pass is the plain solve.
+        self._solver = self._changed_solver(step_control, gradient="adjoint")
+        if self.step_size is not None:
+            # Of replicas that each have their own it is the mean.
+            self._constant_step_size = float(tf.convert_to_tensor(self.step_size.value))
+        try:
+            with super().serving(step_control):
+                yield
+        finally:
+            self._solver, self._constant_step_size = own, None
+
+    def _changed_solver(self, step_control: str, gradient: str | None = None):
+        """The layer's solver with another step control and, where given, another gradient."""
+        own = self._solver
+        if isinstance(self.solver, str):
+            return self._make_solver(step_control, gradient or self.gradient)
+        if isinstance(own, solvers.RungeKutta):
+            changes = {"gradient": gradient} if gradient else {}
+            if own.adaptive:
+                changes["step_control"] = step_control
+            return own.replace(**changes)
+        if step_control != "batch":
+            raise ValueError(
+                f"step_control must be 'batch' with {type(own).__name__}, which takes one step for "
+                f"the whole batch, got {step_control!r}. Give {self.name!r} a solver by name."
+            )
+        return own
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -156,6 +199,9 @@ class ODELayer(ImplicitLayer):
         def ode_fn(time, state, **constants):
             return evaluate(time, state, *constants.values())
 
+        step_size = self._constant_step_size
+        if step_size is None and self.step_size is not None:
+            step_size = self.step_size.value
         results = counting.solve_counted(
             self._solver,
             ode_fn,
@@ -163,9 +209,9 @@ class ODELayer(ImplicitLayer):
             final_time=self.final_time,
             constants=constants,
             on_backward=self.backward_nfe.assign,
-            first_step_size=None if self.step_size is None else self.step_size.value,
+            first_step_size=step_size,
         )
-        self.forward_nfe.assign(results.diagnostics.num_ode_fn_evaluations)
+        self.report(self.forward_nfe, results.diagnostics.num_ode_fn_evaluations)
         if training and self.step_size is not None:
             # Neighbouring batches want nearly the same first step: remembering it saves the
             # evaluations that choosing it costs, and the rejection of a step too long.
@@ -183,6 +229,7 @@ class ODELayer(ImplicitLayer):
             "final_time": self.final_time,
             "gradient": self.gradient,
             "step_control": self.step_control,
+            "max_num_steps": self.max_num_steps,
         }
 
     @classmethod

@@ -10,9 +10,10 @@ import os
 
 import numpy as np
 
+from homoode_tf import checksums
 from homoode_tf.graph_errors import reason_lines
 
-_SIGNATURE = "serve"
+SIGNATURE = "serve"
 
 
 class ModelError(ValueError):
@@ -81,16 +82,17 @@ class ServedModel:
         if not os.path.isdir(directory):
             raise ModelError(f"{directory}: no such folder")
         try:
+            checksums.check(directory)
             # Kept as a whole: the signature alone does not keep the variables alive.
             self._loaded = tf.saved_model.load(directory)
-            self._serve = self._loaded.signatures.get(_SIGNATURE)
+            self._serve = self._loaded.signatures.get(SIGNATURE)
         except Exception as error:  # Damaged files bring about errors of any type.
             raise ModelError(
                 f"{directory}: no readable SavedModel: {reason_lines(error)[0]}"
             ) from None
         if self._serve is None:
             names = ", ".join(sorted(self._loaded.signatures)) or "none"
-            raise ModelError(f"{directory}: has no signature {_SIGNATURE!r}; it has: {names}")
+            raise ModelError(f"{directory}: has no signature {SIGNATURE!r}; it has: {names}")
         try:
             self.image_shape, self.num_classes = _check_signature(self._serve)
             self.class_names = self._read_class_names()
@@ -112,12 +114,13 @@ class ServedModel:
         """
         import tensorflow as tf
 
-        images = np.asarray(images)
+        wanted = f"images must be uint8 of shape (n, {', '.join(map(str, self.image_shape))})"
+        try:
+            images = np.asarray(images)
+        except ValueError as error:  # As of rows of different lengths.
+            raise ValueError(f"{wanted}, got what makes no array: {error}") from None
         if images.dtype != np.uint8 or images.shape[1:] != self.image_shape or not images.ndim:
-            raise ValueError(
-                f"images must be uint8 of shape (n, {', '.join(map(str, self.image_shape))}), "
-                f"got {images.dtype} of shape {images.shape}"
-            )
+            raise ValueError(f"{wanted}, got {images.dtype} of shape {images.shape}")
         if not len(images):
             nothing = np.zeros((0, self.num_classes), np.float32)
             return Predictions(np.zeros(0, np.int64), nothing, nothing)
@@ -161,7 +164,7 @@ def _check_signature(serve) -> tuple[tuple[int, int, int], int]:
     ):
         found = ", ".join(f"{name}: {x.dtype.name} {x.shape}" for name, x in inputs.items())
         raise ModelError(
-            f"{_SIGNATURE!r} must take images: uint8 (None, height, width, 1 or 3), "
+            f"{SIGNATURE!r} must take images: uint8 (None, height, width, 1 or 3), "
             f"but takes {found or 'nothing'}"
         )
     outputs = serve.structured_outputs
@@ -169,10 +172,10 @@ def _check_signature(serve) -> tuple[tuple[int, int, int], int]:
     if any(name not in outputs or outputs[name].shape.rank != rank for name, rank in ranks.items()):
         found = ", ".join(f"{name}: {x.shape}" for name, x in sorted(outputs.items()))
         raise ModelError(
-            f"{_SIGNATURE!r} must return class (n,), logits and probabilities (n, classes), "
+            f"{SIGNATURE!r} must return class (n,), logits and probabilities (n, classes), "
             f"but returns {found or 'nothing'}"
         )
     num_classes = outputs["probabilities"].shape[-1]
     if num_classes is None:
-        raise ModelError(f"{_SIGNATURE!r} does not say how many classes there are")
+        raise ModelError(f"{SIGNATURE!r} does not say how many classes there are")
     return shape[1:], num_classes

@@ -159,6 +159,21 @@ def test_damaged_folders(brightness, tmp_path, damage, reason):
     assert str(caught.value).startswith(f"{folder}: ") and "\n" not in str(caught.value)
 
 
+def test_a_bit_of_the_graph_that_tensorflow_does_not_miss(homoode, tmp_path):
+    folder = tmp_path / "saved"
+    shutil.copytree(homoode[0], folder)
+    content = bytearray((folder / "saved_model.pb").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "saved_model.pb").write_bytes(content)
+    with pytest.raises(ModelError, match=r"saved_model\.pb is not what was written"):
+        ServedModel(folder)
+
+
+def test_refuses_what_makes_no_array(brightness):
+    with pytest.raises(ValueError, match=r"images must be uint8 of shape \(n, 8, 8, 1\), got what"):
+        ServedModel(brightness).predict([[1], [1, 2]])
+
+
 def module(answer, spec=SPEC):
     return tf.function(answer, input_signature=[spec])
 

@@ -129,7 +129,12 @@ class FixedPointSolver(abc.ABC):
                 "initial_state must have a leading batch dimension, got shape "
                 f"{initial_state.shape}."
             )
-        shape = tf.shape(initial_state)
+        # As numbers where they are known: converters to other formats infer no more than these say.
+        size = initial_state.shape[1:].num_elements()
+        shape, flat_shape = [-1, *initial_state.shape[1:]], [-1, size]
+        if size is None:
+            shape = tf.shape(initial_state)
+            flat_shape = [shape[0], -1]
 
         def flat_fn(flat):
             # Not tf.ensure_shape, which forward-mode differentiation (2.21) fails at.
@@ -140,15 +145,13 @@ class FixedPointSolver(abc.ABC):
                 raise ValueError(
                     f"fn must return the shape of its state {state.shape}, got {image.shape}."
                 )
-            return tf.reshape(tf.cast(image, flat.dtype), tf.shape(flat))
+            return tf.reshape(tf.cast(image, flat.dtype), flat_shape)
 
-        flat = tf.reshape(tf.stop_gradient(initial_state), [shape[0], -1])
-        size = initial_state.shape[1:].num_elements()
-        flat = tf.ensure_shape(flat, [initial_state.shape[0], size])
+        flat = tf.reshape(tf.stop_gradient(initial_state), flat_shape)
         results = self._iterate(flat_fn, flat)
-        results = results._replace(
-            state=tf.ensure_shape(tf.reshape(results.state, shape), initial_state.shape)
-        )
+        state = tf.reshape(results.state, shape)
+        state.set_shape(initial_state.shape)
+        results = results._replace(state=state)
         report_failure(results, self.name, self.on_failure)
         return results
 
@@ -230,9 +233,9 @@ def dot(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
 
 def empty_rows(state: tf.Tensor, number: int) -> tf.Tensor:
     """Zeros of shape (batch, number, n) for a (batch, n) state, with what is known of its shape."""
-    shape = tf.shape(state)
-    rows = tf.zeros([shape[0], number, shape[1]], state.dtype)
-    return tf.ensure_shape(rows, [state.shape[0], number, state.shape[1]])
+    rows = tf.zeros([tf.shape(state)[0], number, state.shape[1] or tf.shape(state)[1]], state.dtype)
+    rows.set_shape([state.shape[0], number, state.shape[1]])
+    return rows
 
 
 def empty_history(state: tf.Tensor, length: int) -> tuple[tf.Tensor, ...]:
