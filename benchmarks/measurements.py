@@ -59,7 +59,7 @@ def check_agreement(
     results = {}
     for spec in specs:
         with PeerProcess(spec.replace(tolerance=tolerance), folder) as peer:
-            results[spec.name] = peer.compare(0, _COMPARED_IMAGES)
+            results[spec.key] = peer.compare(0, _COMPARED_IMAGES)
     return agreement.compare(results)
 
 
@@ -71,8 +71,9 @@ def peak_memory(spec: peers.PeerSpec, folder: pathlib.Path) -> dict[str, Any]:
         folder: Where weights and batches are, at least `MEMORY_STEPS` of these.
 
     Returns:
-        "peak_mib", what tracing and compiling need included, and "evaluations" in the last training
-        step, [forward, backward].
+        "peak_mib", what tracing and compiling need included, "evaluations" in the last training
+        step, [forward, backward], and "device", where the peer says so: its "name", and "peak_mib"
+        where it has a memory of its own.
     """
     with PeerProcess(spec, folder) as peer:
         for number in range(MEMORY_STEPS):
@@ -81,6 +82,7 @@ def peak_memory(spec: peers.PeerSpec, folder: pathlib.Path) -> dict[str, Any]:
     return {
         "peak_mib": report["peak_mib"] - report["idle_mib"],
         "evaluations": answer["evaluations"],
+        "device": report["device"],
     }
 
 
@@ -101,11 +103,11 @@ def time_in_turn(
         "fresh" and "trained" the medians "forward" and "step" in seconds with "forward_evaluations"
         and "step_evaluations", [forward, backward].
     """
-    results: dict[str, dict] = {spec.name: {} for spec in specs}
+    results: dict[str, dict] = {spec.key: {} for spec in specs}
     with contextlib.ExitStack() as stack:
         running = [stack.enter_context(PeerProcess(spec, folder)) for spec in specs]
         for peer in running:
-            result = results[peer.spec.name]
+            result = results[peer.spec.key]
             result["first_forward"] = peer.forward(0)["seconds"]
             result["first_step"] = peer.step(0)["seconds"]
             peer.step(0)
@@ -130,10 +132,10 @@ def time_in_turn(
 
 def _in_turn(running, rounds, what, first_batch):
     """Asks every peer once a round; A B C D A B C D ..."""
-    answers = {peer.spec.name: [] for peer in running}
+    answers = {peer.spec.key: [] for peer in running}
     for number in range(rounds):
         for peer in running:
-            answers[peer.spec.name].append(getattr(peer, what)(first_batch + number))
+            answers[peer.spec.key].append(getattr(peer, what)(first_batch + number))
     return answers
 
 

@@ -8,7 +8,7 @@ The parent writes one JSON object a line, and reads one for each:
     {"do": "compare", "batch": 3, "images": 16, "path": ...}
                                      {}; logits and gradients of 16 images are in the file at path
     {"do": "reset"}                  {}
-    {"do": "report"}                 {"idle_mib", "peak_mib", "versions"}
+    {"do": "report"}                 {"idle_mib", "peak_mib", "versions", "device"}
 """
 
 import dataclasses
@@ -38,7 +38,7 @@ class PeerProcess:
 
     def __init__(self, spec: peers.PeerSpec, folder: pathlib.Path):
         self.spec = spec
-        self._log_path = folder / (spec.name.replace("/", "-") + ".log")
+        self._log_path = folder / (spec.key.replace("/", "-").replace(" ", "_") + ".log")
         arguments = json.dumps({"folder": str(folder), "spec": dataclasses.asdict(spec)})
         with self._log_path.open("a") as log:
             self._process = subprocess.Popen(
@@ -94,7 +94,7 @@ class PeerProcess:
         line = self._process.stdout.readline()
         if not line:
             end = "\n".join(self._log_path.read_text().splitlines()[-12:])
-            raise RuntimeError(f"The peer {self.spec.name} has ended. The end of its log:\n{end}")
+            raise RuntimeError(f"The peer {self.spec.key} has ended. The end of its log:\n{end}")
         return json.loads(line)
 
 
@@ -131,7 +131,8 @@ def _serve(peer, images: np.ndarray, labels: np.ndarray, answers) -> None:
             answer()
         elif what == "report":
             peak = process_memory.peak_mib()
-            answer(idle_mib=idle, peak_mib=peak, versions=peer.versions)
+            device = peer.device() if hasattr(peer, "device") else None
+            answer(idle_mib=idle, peak_mib=peak, versions=peer.versions, device=device)
 
 
 def _main() -> None:

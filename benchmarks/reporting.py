@@ -70,4 +70,4 @@ def write(output: pathlib.Path, name: str, results: dict[str, Any], text: str) -
     (output / f"{name}.json").write_text(json.dumps(results, indent=1) + "\n")
     (output / f"{name}.md").write_text(text + "\n")
     print(text)
-    print(f"\nWritten to {output}/{name}.json, .md and .png")
+    print(f"\nWritten to {output}/{name}.*")

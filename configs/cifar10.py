@@ -30,12 +30,13 @@ def get_config() -> ConfigDict:
     config.model.solver = "dopri5"
     config.model.rtol = 1e-3
     config.model.atol = 1e-3
+    config.model.max_num_steps = 100_000  # of a solve; for jit_compile at most 1024
     config.model.final_time = 1.0
     config.model.gradient = "backprop"
     config.model.step_control = "batch"  # of training; see export_step_control
     config.model.initial_point = "learned"
     config.model.extra_channels = 0  # of an augmented_neural_ode's state
-    config.model.num_steps = 7  # of a resnet, which shares its blocks' weights
+    config.model.num_steps = 7  # of a resnet, and of a solver without step control, as rk4
     config.model.max_num_iterations = 50  # of a deq
     config.model.jacobian_weight = 0.0  # of a deq
 
@@ -44,6 +45,7 @@ def get_config() -> ConfigDict:
     config.seed = 0
     config.accumulation_steps = 1  # parts of a batch, one after the other
     config.precision = "float32"  # or mixed_bfloat16, mixed_float16
+    config.jit_compile = False  # the training step by XLA; for GPUs
     config.non_finite = "stop"  # or skip
     config.label_smoothing = 0.0
     config.whitened_stem = False

@@ -8,6 +8,8 @@ Each file has a class made as `Peer(spec, weights)` with the methods
     step(batch)              one Adam step in training mode; the loss as a float
     gradients(batch)         gradients by name in training mode, as NumPy, laid out as the weights
     evaluations()            evaluations of F in the last forward and the last backward pass
+    device()                 where it runs: {"name", "peak_mib"}, the latter of the device's own
+                             memory, None where that is the process's; of TensorFlow's alone
     reset()                  fresh weights, batch norm moments and optimiser
 
 each of which returns only when its work is done.
@@ -80,6 +82,7 @@ class PeerSpec:
         method: What takes these steps; other than "rk4" by ours alone, where a fixed-point solver
             makes the implicit layer a DEQ.
         threads: Number of threads (and cores) that it may use.
+        label: What it is called in results, where several have the same name.
     """
 
     name: str
@@ -88,6 +91,11 @@ class PeerSpec:
     num_steps: int | None = None
     method: str = "rk4"
     threads: int = 1
+    label: str = ""
+
+    @property
+    def key(self) -> str:
+        return self.label or self.name
 
     @property
     def framework(self) -> str:
@@ -107,6 +115,8 @@ class PeerSpec:
             "TF_ENABLE_ONEDNN_OPTS": str(int(self.settings.get("onednn", True))),
             "TF_CPP_MIN_LOG_LEVEL": "2",
             "KERAS_BACKEND": "tensorflow",
+            # Peers that are timed in turn share a GPU.
+            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         }
 
     def replace(self, **changes: Any) -> "PeerSpec":

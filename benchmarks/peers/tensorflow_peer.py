@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from benchmarks import reference_model as facts
+from benchmarks import reporting
 from benchmarks.peers import PeerSpec
 from configs import cifar10
 from homoode_tf import layers, models, solvers
@@ -21,8 +22,11 @@ class Peer:
 
     Settings:
         onednn: Whether TensorFlow uses oneDNN's kernels (set in the environment).
-        jit_forward: Whether the forward pass is compiled by XLA. The training step never is:
-            XLA's derivative of a convolution is many times slower on a CPU.
+        jit_forward: Whether the forward pass is compiled by XLA.
+        jit_step: Whether the training step is, and the gradient; never among the settings that are
+            tried on a CPU, where XLA's derivative of a convolution is many times slower.
+        precision: Keras's dtype policy of all layers.
+        max_num_steps: Of the solver; XLA must know a bound.
     """
 
     def __init__(self, spec: PeerSpec, weights: dict[str, np.ndarray]):
@@ -58,8 +62,9 @@ class Peer:
             autograph=False,
             jit_compile=spec.settings.get("jit_forward", False),
         )
-        self._step = tf.function(step, autograph=False)
-        self._gradients = tf.function(loss_and_gradients, autograph=False)
+        jit_step = spec.settings.get("jit_step", False)
+        self._step = tf.function(step, autograph=False, jit_compile=jit_step)
+        self._gradients = tf.function(loss_and_gradients, autograph=False, jit_compile=jit_step)
 
     def place(self, images, labels):
         return tf.constant(images), tf.constant(labels)
@@ -78,6 +83,14 @@ class Peer:
         layer = self.model.implicit
         return int(layer.forward_nfe.numpy()), int(layer.backward_nfe.numpy())
 
+    def device(self):
+        gpus = tf.config.list_physical_devices("GPU")
+        if not gpus:
+            return {"name": f"CPU, {reporting.machine()['processor']}", "peak_mib": None}
+        details = tf.config.experimental.get_device_details(gpus[0])
+        memory = tf.config.experimental.get_memory_info("GPU:0")
+        return {"name": details.get("device_name", "GPU"), "peak_mib": memory["peak"] / 2**20}
+
     def reset(self):
         for name, variable in self._variables.items():
             variable.assign(self._weights[name])
@@ -91,12 +104,11 @@ class Peer:
 def _build_model(spec: PeerSpec) -> models.ImageClassifier:
     """The classifier of `configs/cifar10.py`, without dropout and with a fixed initial point."""
     config = cifar10.get_config().model
+    momentum, dtype = config.batch_norm_momentum, _dtype(spec)
     model = models.ImageClassifier(
-        models.Stem(config.channels, config.stem_strides, config.batch_norm_momentum),
+        models.Stem(config.channels, config.stem_strides, momentum, dtype=dtype),
         make_implicit(spec),
-        models.Head(
-            config.head_channels, facts.NUM_CLASSES, config.groups, config.batch_norm_momentum
-        ),
+        models.Head(config.head_channels, facts.NUM_CLASSES, config.groups, momentum, dtype=dtype),
         mean=facts.MEAN,
         std=facts.STD,
     )
@@ -107,7 +119,8 @@ def _build_model(spec: PeerSpec) -> models.ImageClassifier:
 def make_implicit(spec: PeerSpec) -> layers.HomoODE | layers.DEQ:
     """The implicit layer of `configs/cifar10.py`, with the solver and the gradient of a spec."""
     config = cifar10.get_config().model
-    dynamics = layers.ConvDynamics(config.channels, config.groups, dropout_rate=0.0)
+    dtype = _dtype(spec)
+    dynamics = layers.ConvDynamics(config.channels, config.groups, dropout_rate=0.0, dtype=dtype)
     by_name = {"rtol": spec.tolerance, "atol": spec.tolerance, "gradient": spec.variant}
     if spec.method in fixed_point.names():
         return layers.DEQ(
@@ -116,17 +129,24 @@ def make_implicit(spec: PeerSpec) -> layers.HomoODE | layers.DEQ:
             max_num_iterations=spec.num_steps,
             initial_point="alternating",
             on_failure="return",
+            dtype=dtype,
             **by_name,
         )
     solver = _solver_object(spec)
+    by_name["max_num_steps"] = spec.settings.get("max_num_steps", config.max_num_steps)
     return layers.HomoODE(
         dynamics,
         solver=solver or config.solver,
         final_time=config.final_time,
         initial_point="alternating",
+        dtype=dtype,
         # A solver that is an object has its own tolerances and gradient.
         **({} if solver else by_name),
     )
+
+
+def _dtype(spec: PeerSpec) -> str:
+    return spec.settings.get("precision", "float32")
 
 
 def _solver_object(spec: PeerSpec) -> tfp.math.ode.Solver | None:

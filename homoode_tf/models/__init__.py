@@ -3,7 +3,8 @@
 
 from homoode_tf.models.builder import LAYERS, build
 from homoode_tf.models.classifier import ImageClassifier
+from homoode_tf.models.fields import MissingFieldError
 from homoode_tf.models.head import Head
 from homoode_tf.models.stem import Stem
 
-__all__ = ["LAYERS", "Head", "ImageClassifier", "Stem", "build"]
+__all__ = ["LAYERS", "Head", "ImageClassifier", "MissingFieldError", "Stem", "build"]

@@ -7,10 +7,16 @@ import keras
 
 from homoode_tf import solvers
 from homoode_tf.layers import DEQ, AugmentedNeuralODE, ConvDynamics, HomoODE, NeuralODE
+from homoode_tf.layers.ode_layer import MAX_NUM_STEPS
+from homoode_tf.models import fields
 from homoode_tf.models.classifier import ImageClassifier
 from homoode_tf.models.head import Head
 from homoode_tf.models.initializers import kernel_initializer
 from homoode_tf.models.stem import Stem
+from homoode_tf.solvers.tableaus import BY_NAME
+
+# Fields that may be absent, as in configs of runs made before there were such fields.
+DEFAULTS = {"synchronized_batch_norm": False, "max_num_steps": MAX_NUM_STEPS}
 
 
 def build(
@@ -28,8 +34,9 @@ def build(
             the state, `head_channels`, `stem_strides`, `groups`, `dropout_rate`,
             `batch_norm_momentum`, `solver`, `gradient`, and what the layer needs of `rtol`, `atol`,
             `final_time`, `step_control`, `initial_point`, `extra_channels` (which the stem leaves
-            out), `num_steps`, `max_num_iterations`, `jacobian_weight`. `synchronized_batch_norm`
-            may be absent, as in configs of runs made before it was.
+            out), `num_steps` (of a resnet, or a solver without step control), `max_num_steps` (of
+            one with it), `max_num_iterations`, `jacobian_weight`, `synchronized_batch_norm`. Those
+            in `DEFAULTS` may be absent.
         image_shape: (height, width, channels) of the images.
         num_classes: Number of classes.
         mean: Mean of each image channel, in units of pixels scaled to 0..1.
@@ -41,7 +48,8 @@ def build(
         A built `ImageClassifier`.
 
     Raises:
-        ValueError: If a field has a value that is not allowed.
+        MissingFieldError: If a field without a default is missing.
+        ValueError: If a field is unknown, or has a value that is not allowed.
 
     Example:
         >>> from configs import cifar10
@@ -49,16 +57,14 @@ def build(
         >>> model.task_parameters, model.initial_point_parameters
         (132938, 64)
     """
-    if config["layer"] not in LAYERS:
-        raise ValueError(
-            f"config.model.layer must be one of {', '.join(LAYERS)}, got {config['layer']!r}."
-        )
-    batch_norm = (config["batch_norm_momentum"], config.get("synchronized_batch_norm", False))
+    config = {**DEFAULTS, **dict(config.items())}
+    fields.check(config, LAYERS)
+    batch_norm = (config["batch_norm_momentum"], config["synchronized_batch_norm"])
     extra_channels = config["extra_channels"] if config["layer"] == "augmented_neural_ode" else 0
-    if not 0 <= extra_channels < config["channels"]:
+    if extra_channels >= config["channels"]:
         raise ValueError(
-            f"config.model.extra_channels must be at least 0 and below channels="
-            f"{config['channels']}, got {extra_channels}."
+            f"config.model.extra_channels must be below channels={config['channels']}, "
+            f"got {extra_channels}."
         )
     stem = Stem(
         config["channels"] - extra_channels,
@@ -93,19 +99,32 @@ def _pick(config: Mapping, *names: str) -> dict:
     return {name: config[name] for name in names}
 
 
-_ODE = ("solver", "rtol", "atol", "final_time", "gradient", "step_control")
+_ODE = ("solver", "rtol", "atol", "final_time", "gradient", "step_control", "max_num_steps")
+
+
+def _ode(config: Mapping) -> dict:
+    """What says how to solve: to tolerances, or by equal steps where a solver knows no errors."""
+    tableau = BY_NAME.get(config["solver"])
+    if tableau is None or tableau.adaptive:
+        return _pick(config, *_ODE)
+    return {"solver": _equal_steps(tableau.name, config), "final_time": config["final_time"]}
+
+
+def _equal_steps(name: str, config: Mapping) -> solvers.RungeKutta:
+    return solvers.get(name, num_steps=config["num_steps"], gradient=config["gradient"])
 
 
 def _homoode(config: Mapping, dynamics: keras.layers.Layer, **options) -> HomoODE:
-    return HomoODE(dynamics, **_pick(config, *_ODE, "initial_point"), **options)
+    return HomoODE(dynamics, **_ode(config), **_pick(config, "initial_point"), **options)
 
 
 def _neural_ode(config: Mapping, dynamics: keras.layers.Layer, **options) -> NeuralODE:
-    return NeuralODE(dynamics, **_pick(config, *_ODE), **options)
+    return NeuralODE(dynamics, **_ode(config), **options)
 
 
 def _augmented(config: Mapping, dynamics: keras.layers.Layer, **options) -> AugmentedNeuralODE:
-    return AugmentedNeuralODE(dynamics, **_pick(config, *_ODE, "extra_channels"), **options)
+    extra_channels = config["extra_channels"]
+    return AugmentedNeuralODE(dynamics, extra_channels, **_ode(config), **options)
 
 
 def _deq(config: Mapping, dynamics: keras.layers.Layer, **options) -> DEQ:
@@ -120,9 +139,8 @@ def _deq(config: Mapping, dynamics: keras.layers.Layer, **options) -> DEQ:
 
 def _resnet(config: Mapping, dynamics: keras.layers.Layer, **options) -> NeuralODE:
     """Residual blocks that share their weights: z <- z + F(z), Euler's method with steps of one."""
-    steps = config["num_steps"]
-    euler = solvers.get("euler", num_steps=steps, gradient=config["gradient"])
-    return NeuralODE(dynamics, euler, final_time=float(steps), **options)
+    euler = _equal_steps("euler", config)
+    return NeuralODE(dynamics, euler, final_time=float(config["num_steps"]), **options)
 
 
 LAYERS = {

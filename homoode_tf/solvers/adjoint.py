@@ -70,9 +70,9 @@ def adjoint_gradient(problem, solution, arguments, cotangents, variables):
             first_step_size=step_size,
             integral=gradients,
         )
-        problem.fail(back.diagnostics, "adjoint solve")
+        adjoint = back.final_state[num_state:]
         return (
-            back.final_state[num_state:],
+            problem.check(back.diagnostics, "adjoint solve", adjoint),
             back.integral,
             back.diagnostics.step_size,
             evaluations + back.diagnostics.num_ode_fn_evaluations,

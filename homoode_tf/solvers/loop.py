@@ -73,7 +73,7 @@ class Loop:
             lambda c: (self._body(c),),
             (carry,),
             parallel_iterations=1,
-            maximum_iterations=self.method.max_num_steps,
+            maximum_iterations=self.method.largest_number_of_steps,
         )
         return self._finish(carry, evaluations)
 
@@ -110,18 +110,20 @@ class Loop:
             )
             return tf.stop_gradient(size), evaluations + (1 if slope else 2)
 
-        if first_step_size is None:
+        number = isinstance(first_step_size, numbers.Real)
+        if first_step_size is None or (number and not first_step_size > 0):
             step_size, evaluations = choose()
+            return slope, step_size, evaluations
+        if number:
+            given = tf.constant(first_step_size, self.dtype)
         else:
-            if isinstance(first_step_size, numbers.Real):
-                given = tf.constant(first_step_size, self.dtype)
-            else:
-                given = tf.cast(tf.convert_to_tensor(first_step_size), self.dtype)
-            given = tf.stop_gradient(given)
-            given = tf.broadcast_to(given, self.batch) if self.samples else tf.reduce_min(given)
-            step_size, evaluations = tf.cond(
-                tf.reduce_all(given > 0.0), lambda: (tf.identity(given), evaluations), choose
-            )
+            given = tf.stop_gradient(tf.cast(tf.convert_to_tensor(first_step_size), self.dtype))
+        given = tf.broadcast_to(given, self.batch) if self.samples else tf.reduce_min(given)
+        if number:
+            return slope, given, evaluations
+        step_size, evaluations = tf.cond(
+            tf.reduce_all(given > 0.0), lambda: (tf.identity(given), evaluations), choose
+        )
         return slope, step_size, evaluations
 
     def _initial_status(self, slope):

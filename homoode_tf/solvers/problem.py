@@ -23,7 +23,7 @@ class Problem:
     first_step_size: tf.Tensor | None
     differentiable_times: bool
     on_backward: Callable[[tf.Tensor], None] | None
-    fail: Callable[[Diagnostics, str], None]
+    check: Callable[[Diagnostics, str, Tensors], Tensors]  # what a solve returns, if all is well
 
     def forward(self, initial_time, state, solution_times, constants, **keep: bool) -> Solution:
         """Solves the problem; `keep` are the fields `record` and `differentiated` of a `Task`."""
@@ -37,8 +37,8 @@ class Problem:
             **keep,
         )
         solution = integrate(self.method, task, first_step_size=self.first_step_size)
-        self.fail(solution.diagnostics, "forward solve")
-        return solution
+        states = self.check(solution.diagnostics, "forward solve", solution.states)
+        return solution._replace(states=states)
 
     def report(self, evaluations: tf.Tensor) -> None:
         """Tells how many evaluations a backward pass made."""

@@ -70,7 +70,7 @@ class RungeKutta(tfp.math.ode.Solver):
       gradient: One of "adjoint", "checkpoint", "backprop".
       step_control: "batch" (one step for all) or "sample".
       on_failure: "raise" an error, or "return" the last state; `diagnostics.status` tells why.
-        Compiled by XLA nothing can raise: look at the status there.
+        Compiled by XLA nothing can raise: the states, or the gradients, are NaN there instead.
       adjoint_rtol: Relative tolerance of the adjoint equation; None means rtol.
       adjoint_atol: Absolute tolerance of the adjoint equation, whose solution is scaled to size
         one; None means atol.
@@ -211,6 +211,20 @@ class RungeKutta(tfp.math.ode.Solver):
         if config["adjoint_solver"] is not None:
             config["adjoint_solver"] = config["adjoint_solver"].get_config()
         return config
+
+    def replace(self, **changes: Any) -> "RungeKutta":
+        """Returns a solver like this one but for some of the constructor's arguments.
+
+        Args:
+          **changes: Arguments of the constructor.
+
+        Raises:
+          ValueError: If a value is not allowed.
+          TypeError: If there is no such argument.
+
+        Example: `solver.replace(step_control="sample")`
+        """
+        return RungeKutta(**{**self._config, **changes})
 
     @property
     def tableau(self) -> ButcherTableau:
@@ -365,7 +379,13 @@ class RungeKutta(tfp.math.ode.Solver):
             first_step_size = self._first_step_size
         else:
             first_step_size = previous_state.step_size
-        fail = status.raise_on_failure if self._on_failure == "raise" else lambda *_: None
+
+        def check(diagnostics, part, tensors):
+            if self._on_failure == "return":
+                return tensors
+            status.raise_on_failure(diagnostics, f"{self.name}, {part}")
+            return status.nan_on_failure(diagnostics, tensors)
+
         with tf.name_scope(self.name):
             solution = gradients.solve(
                 gradient,
@@ -377,7 +397,7 @@ class RungeKutta(tfp.math.ode.Solver):
                     first_step_size=first_step_size,
                     differentiable_times=differentiable,
                     on_backward=on_backward,
-                    fail=lambda diagnostics, part: fail(diagnostics, f"{self.name}, {part}"),
+                    check=check,
                 ),
                 initial_time,
                 state,

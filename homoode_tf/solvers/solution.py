@@ -12,7 +12,7 @@ from homoode_tf.solvers.step_control import PIController
 from homoode_tf.solvers.stepping import Field, Slope, Tensors
 
 # Arrays of more steps grow as they are filled.
-_LARGEST_FIXED_ARRAY = 1024
+LARGEST_FIXED_ARRAY = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Method:
     @property
     def records_fixed_arrays(self) -> bool:
         """Whether arrays for all steps are made at full size at once, as XLA needs it."""
-        return self.largest_number_of_steps <= _LARGEST_FIXED_ARRAY
+        return self.largest_number_of_steps <= LARGEST_FIXED_ARRAY
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,6 +7,9 @@ import enum
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+# TensorFlow has no public way to ask whether XLA will compile a graph.
+from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
 
 class Status(enum.IntEnum):
     """Why a solve ended; negative values are failures, as in `tfp.math.ode.Diagnostics.status`."""
@@ -126,3 +129,20 @@ def raise_on_failure(diagnostics: Diagnostics, name: str) -> None:
                 "; on_failure='return' gives the last state instead.",
             ],
         )
+
+
+def nan_on_failure(diagnostics: Diagnostics, tensors: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Makes NaN of what a failed solve returns, in a graph that XLA compiles; nothing elsewhere.
+
+    XLA leaves assertions out: without this a solve that was cut short would pass for a whole one.
+
+    Args:
+      diagnostics: Of the solve that has ended.
+      tensors: What it returns, all of a floating-point or complex dtype.
+
+    Returns:
+      The tensors, or tensors like them.
+    """
+    if not GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+        return tensors
+    return [tf.where(diagnostics.success, x, tf.constant(float("nan"), x.dtype)) for x in tensors]

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from homoode_tf import data, export, models
 from homoode_tf.training import strategy as strategies
+from homoode_tf.training import xla
 from homoode_tf.training.checkpoints import Checkpoints
 from homoode_tf.training.evaluation import Evaluator
 from homoode_tf.training.inputs import Inputs
@@ -70,6 +71,12 @@ class Run:
             config.dataset, data_dir=data_dir, validation_fraction=config.validation_fraction
         )
         info = self.images.info
+        size = min(info.image_shape[:2])
+        if self.augmentation.crop_padding >= size:
+            raise ValueError(
+                f"config.augmentation.crop_padding must be below {size}, the size of the images, "
+                f"or a crop may hold nothing of them; got {self.augmentation.crop_padding}."
+            )
         self.plan = Plan.make(self.settings, info.num_train)
         self.inputs = Inputs(
             self.images,
@@ -89,6 +96,8 @@ class Run:
                 info.std,
                 self.settings.precision,
             )
+        if self.settings.jit_compile:
+            xla.check(self.model, config.model, strategy)
         self.state = TrainState(self.model, self.settings, self.plan.total_steps, strategy)
         self.evaluator = Evaluator(self.state, self.inputs)
         self.checkpoints = Checkpoints(
@@ -166,8 +175,8 @@ def restore_best(
     """
     try:
         run = Run(config, folder, data_dir, strategy)
-    except KeyError as error:
+    except (KeyError, models.MissingFieldError) as error:
         raise WorkdirError(
-            f"{folder.config} lacks a field that this version needs: {error}."
+            f"{folder.config} lacks a field that this version needs: {error}"
         ) from error
     return run, run.checkpoints.restore_best().step

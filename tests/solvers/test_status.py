@@ -48,6 +48,13 @@ class TestFailures:
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             solve()
 
+    def test_xla_cannot_raise_but_gives_nan(self, field, options, status, message, step_control):
+        solver = solvers.get("dopri5", step_control=step_control, **options)
+        solve = tf.function(lambda: solver.solve(field, 0.0, START, [2.0]), jit_compile=True)
+        results = solve()
+        assert np.isnan(results.states).all()
+        assert np.all(results.diagnostics.status == int(status))
+
     def test_return_gives_the_last_state(self, field, options, status, message, step_control):
         solver = solvers.get("dopri5", step_control=step_control, on_failure="return", **options)
         for times in ([2.0], [0.001, 2.0]):
