@@ -5,6 +5,7 @@
     python train.py --config=configs/cifar10.py --config.batch_size=128 --workdir=runs/try
     python train.py --mode=evaluate                      # the best checkpoint of runs/digits
     python train.py --mode=export                        # write its SavedModel again
+    python train.py --profile_steps=10                   # see where the time of a step goes
 
 The same command again resumes a run that was stopped, and does nothing to a complete one.
 """
@@ -17,7 +18,6 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
 from absl import flags
-from ml_collections import config_flags
 
 from homoode_tf import training
 from homoode_tf.training import command_line, strategy
@@ -25,11 +25,8 @@ from homoode_tf.training import command_line, strategy
 _HERE = pathlib.Path(__file__).resolve().parent
 _MODES = {"train": training.train, "evaluate": training.evaluate, "export": training.export}
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config",
-    None,
-    "The recipe; --config.FIELD=VALUE changes one of its fields. Default: configs/digits.py.",
-    lock_config=True,
+_CONFIG = command_line.define_config(
+    "The recipe; --config.FIELD=VALUE changes one of its fields. Default: configs/digits.py."
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run: checkpoints, metrics, result. Default: runs/DATASET."
@@ -37,10 +34,22 @@ _WORKDIR = flags.DEFINE_string(
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of the TFDS data sets. Default: TFDS's own."
 )
+flags.register_validator("workdir", lambda value: value != "", "It must not be empty.")
 _MODE = flags.DEFINE_enum("mode", "train", list(_MODES), "What to do.")
 _STRATEGY = flags.DEFINE_enum("strategy", "auto", strategy.NAMES, "Which devices to use.")
 _DETERMINISTIC = flags.DEFINE_bool(
     "deterministic", False, "Whether two runs are to be equal bit for bit; slower on a GPU."
+)
+_PROFILE_STEPS = flags.DEFINE_integer(
+    "profile_steps",
+    0,
+    "How many training steps to trace into WORKDIR/events, for TensorBoard's profile plugin.",
+    lower_bound=0,
+)
+flags.register_multi_flags_validator(
+    ["mode", "profile_steps"],
+    lambda values: values["mode"] == "train" or not values["profile_steps"],
+    "--profile_steps is for --mode=train alone.",
 )
 
 
@@ -49,8 +58,10 @@ def main() -> None:
     if _DETERMINISTIC.value:
         tf.config.experimental.enable_op_determinism()
     config = _CONFIG.value
-    workdir = _WORKDIR.value or pathlib.Path("runs") / config.dataset
-    _MODES[_MODE.value](config, workdir, _DATA_DIR.value, _STRATEGY.value)
+    # A recipe without a data set is refused by what follows, with its reason.
+    workdir = _WORKDIR.value or pathlib.Path("runs") / str(config.get("dataset"))
+    options = {"profile_steps": _PROFILE_STEPS.value} if _MODE.value == "train" else {}
+    _MODES[_MODE.value](config, workdir, _DATA_DIR.value, _STRATEGY.value, **options)
 
 
 if __name__ == "__main__":

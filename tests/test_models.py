@@ -142,11 +142,68 @@ def test_a_resnet_is_residual_blocks_with_shared_weights():
     np.testing.assert_allclose(model.implicit(x), z, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("layer", ["homoode", "neural_ode", "augmented_neural_ode"])
+def test_a_solver_without_step_control_takes_so_many_equal_steps(layer):
+    config = importlib.import_module("configs.digits").get_config().model
+    config.update({"channels": 4, "groups": 2, "layer": layer, "solver": "rk4", "num_steps": 3})
+    model = models.build(config, (8, 8, 1), 10, [0.3], [0.4])
+    model(tf.zeros([2, 8, 8, 1]))
+    assert int(model.implicit.forward_nfe) == 12
+
+
+def test_an_adaptive_solver_takes_no_more_steps_than_it_may():
+    config = importlib.import_module("configs.digits").get_config().model
+    config.update({"channels": 4, "groups": 2, "rtol": 1e-6, "atol": 1e-6, "max_num_steps": 2})
+    model = models.build(config, (8, 8, 1), 10, [0.3], [0.4])
+    with pytest.raises(ArithmeticError, match="raise max_num_steps"):
+        model(images(2, 8, 8, 1))
+    assert model.implicit.supports_jit
+    del config["max_num_steps"]  # as in a config of a run made before it was
+    unbounded = models.build(config, (8, 8, 1), 10, [0.3], [0.4])
+    assert not unbounded.implicit.supports_jit
+
+
 def test_unknown_layers_are_refused():
     config = importlib.import_module("configs.digits").get_config().model
     config.layer = "resnet50"
     with pytest.raises(ValueError, match=r"config.model.layer must be one of homoode, neural_ode"):
         models.build(config, (8, 8, 1), 10, [0.3], [0.4])
     config.update({"layer": "augmented_neural_ode", "extra_channels": 64})
-    with pytest.raises(ValueError, match="extra_channels must be at least 0 and below channels=64"):
+    with pytest.raises(ValueError, match="extra_channels must be below channels=64"):
+        models.build(config, (8, 8, 1), 10, [0.3], [0.4])
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("channels", 10**9, "an integer at least 1 and below"),
+        ("channels", 2.5, "an integer"),
+        ("groups", 5, "must divide channels=64"),
+        ("groups", 0, "at least 1"),
+        ("stem_strides", (0, 1), "two numbers, each 1 or 2"),
+        ("stem_strides", 2, "two numbers, each 1 or 2"),
+        ("batch_norm_momentum", 2.0, "below 1"),
+        ("dropout_rate", "much", "a number"),
+        ("synchronized_batch_norm", "no", "True or False"),
+        ("rtol", {"a": 1}, "above 0"),
+        ("final_time", float("inf"), "at most 3.4e"),
+        ("solver", ["dopri5"], "one of euler"),
+        ("solver", "anderson", "one of euler"),
+        ("initial_point", [], "one of learned"),
+        ("jacobian_weight", float("nan"), "at least 0"),
+        ("chanels", 64, "the known ones are atol"),
+    ],
+)
+def test_a_wrong_field_is_refused_by_name(field, value, message):
+    config = importlib.import_module("configs.digits").get_config().model.to_dict()
+    config[field] = value
+    with pytest.raises(ValueError) as caught:
+        models.build(config, (8, 8, 1), 10, [0.3], [0.4])
+    assert field in str(caught.value) and message in str(caught.value)
+
+
+def test_a_missing_field_is_named():
+    config = importlib.import_module("configs.digits").get_config().model.to_dict()
+    del config["dropout_rate"]
+    with pytest.raises(models.MissingFieldError, match="config.model.dropout_rate is missing"):
         models.build(config, (8, 8, 1), 10, [0.3], [0.4])

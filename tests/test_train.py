@@ -67,6 +67,8 @@ def test_unknown_fields_name_the_known_ones():
         (["--config.optimizer.lr=3"], 2, "config.optimizer has no field 'lr'; the known ones are"),
         pytest.param(["--mode=tran"], 2, "train|evaluate|export", marks=pytest.mark.slow),
         pytest.param(["--config=nothing.py"], 2, "nothing.py", marks=pytest.mark.slow),
+        pytest.param(["--flagfile=nothing"], 2, "nothing", marks=pytest.mark.slow),
+        pytest.param(["--workdir="], 2, "workdir", marks=pytest.mark.slow),
         pytest.param(["--config.batch_size=0"], 1, "config.batch_size", marks=pytest.mark.slow),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else None,
@@ -81,6 +83,23 @@ def test_a_mistake_ends_as_one_clear_line(tmp_path, flags, status, message):
     assert not (workdir / "config.json").exists()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        ("raise ValueError('no such recipe')", "no such recipe"),
+        ("raise SystemExit(0)", "ends with sys.exit(0)"),
+        ("return 3", "get_config() must return a ConfigDict, it returned 3"),
+    ],
+)
+def test_a_config_file_that_gives_no_config(tmp_path, body, message):
+    (tmp_path / "recipe.py").write_text(f"def get_config():\n    {body}\n")
+    done = run(f"--config={tmp_path / 'recipe.py'}", f"--workdir={tmp_path / 'run'}")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert last_line(done.stderr).startswith("train.py: ") and message in last_line(done.stderr)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -91,6 +110,8 @@ def test_a_mistake_ends_as_one_clear_line(tmp_path, flags, status, message):
         ("model.final_time", 0.0, "final_time"),
         ("validation_fraction", 1.5, "validation_fraction"),
         ("augmentation.flip_probability", 2.0, "flip_probability"),
+        ("augmentation.crop_padding", 8, "crop_padding must be below 8"),
+        ("epochs", 1e30, "config.epochs must be below"),
     ],
 )
 def test_a_bad_field_is_refused_before_anything_is_written(

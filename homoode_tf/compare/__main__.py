@@ -16,7 +16,6 @@ import pathlib
 import signal
 
 from absl import flags
-from ml_collections import config_flags
 
 from homoode_tf.compare import processes, summary
 from homoode_tf.compare.experiment import Experiment
@@ -24,9 +23,7 @@ from homoode_tf.training import command_line
 from homoode_tf.training.interruption import Interrupted
 from homoode_tf.training.workdir import write_atomically
 
-_CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "The comparison, a configs/compare_*.py.", lock_config=True
-)
+_CONFIG = command_line.define_config("The comparison, a configs/compare_*.py.")
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of all runs. Default: runs/compare_DATASET."
 )

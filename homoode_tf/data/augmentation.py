@@ -38,7 +38,8 @@ class Augmentation:
             raise TypeError(f"crop_padding must be an integer, got {self.crop_padding!r}") from None
         if padding < 0:
             raise ValueError(f"crop_padding must be >= 0, got {padding}")
-        if not 0.0 <= self.flip_probability <= 1.0:
+        number = isinstance(self.flip_probability, int | float)
+        if not number or not 0.0 <= self.flip_probability <= 1.0:
             raise ValueError(f"flip_probability must be in [0, 1], got {self.flip_probability!r}")
 
     @property

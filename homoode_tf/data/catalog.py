@@ -63,7 +63,7 @@ def find(name: str) -> CatalogEntry:
     Raises:
       ValueError: The name is unknown; the message lists the known ones and the closest.
     """
-    if name in _CATALOG:
+    if isinstance(name, str) and name in _CATALOG:
         return _CATALOG[name]
     closest = difflib.get_close_matches(str(name).lower(), _CATALOG, n=1)
     suggestion = f" Did you mean {closest[0]!r}?" if closest else ""

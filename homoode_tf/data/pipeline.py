@@ -80,9 +80,10 @@ def load(
       ((8, 8, 1), 1293)
     """
     entry = catalog.find(name)
-    if not 0.0 < validation_fraction < 1.0:
+    if not isinstance(validation_fraction, float) or not 0.0 < validation_fraction < 1.0:
         raise ValueError(
-            f"validation_fraction must be greater than 0 and less than 1, got {validation_fraction}"
+            "validation_fraction must be greater than 0 and less than 1, got "
+            f"{validation_fraction!r}"
         )
     return ImageData(entry, storage.open_prepared(name, data_dir), validation_fraction)
 

@@ -145,6 +145,8 @@ def _resolve(data_dir: str | os.PathLike | None) -> str:
         from tensorflow_datasets.core import constants
 
         data_dir = constants.DATA_DIR
+    if not os.fspath(data_dir):
+        raise ValueError("data_dir must be a folder, got an empty name")
     return os.path.expanduser(os.fspath(data_dir))
 
 
@@ -178,6 +180,14 @@ def _open(name: str, data_dir: str) -> tfds.core.DatasetBuilder | None:
         return tfds.core.read_only_builder.builder_from_files(wanted, data_dir=data_dir)
     except tfds.core.registered.DatasetNotFoundError:
         return None
+    except OSError:
+        raise
+    except Exception as error:  # Damaged files bring about errors of any type.
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise OSError(
+            f"the description of data set {name!r} in {data_dir!r} is damaged ({reason}); delete "
+            "it there and prepare the data set again"
+        ) from error
 
 
 def _require_network(builder: tfds.core.DatasetBuilder, data_dir: str) -> None:

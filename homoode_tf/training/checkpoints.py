@@ -10,11 +10,13 @@ import pathlib
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import tensorflow as tf
 from absl import logging
 
+from homoode_tf import checksums
+from homoode_tf.config_fields import check_flag, check_integer, check_number
 from homoode_tf.graph_errors import reason_lines
 
 _MANIFEST = "manifest.json"
@@ -45,14 +47,22 @@ class Record:
     validation_accuracy: float | None
     clock: Mapping[str, float]
 
+    def __post_init__(self):
+        check_integer("step", self.step, at_least=0)
+        check_flag("complete", self.complete)
+        if self.validation_accuracy is not None:
+            check_number("validation_accuracy", self.validation_accuracy, at_least=0)
+        for name, value in self.clock.items():
+            check_number(name, value, at_least=0)
+
 
 class Checkpoints:
     """The checkpoints of a run: the last few, and the best on validation.
 
     Each is a folder `step-00001234` with the variables as `tf.train.Checkpoint` writes them and a
-    manifest with the size and the SHA-256 of each file. It is written under another name, forced
-    to the disk and renamed when whole; older ones are deleted only then. So a process may be
-    killed at any moment, and what was cut short or changed later is found out on reading.
+    manifest with the size and the SHA-256 of each file, and its own. It is written under another
+    name, forced to the disk and renamed when whole; older ones are deleted only then. So a process
+    may be killed at any moment, and what was cut short or changed later is found out on reading.
 
     Writing goes on in a thread while the run trains: `save` copies the variables, which takes as
     much memory again as they do, and returns. What goes wrong there is raised by the next `save`
@@ -132,8 +142,9 @@ class Checkpoints:
             self._clear_unfinished()
             new.mkdir()
             tf.train.Checkpoint(**self._copies).write(str(new / _PREFIX))
-            files = {path.name: _describe(path) for path in sorted(new.iterdir())}
+            files = {path.name: checksums.describe(path) for path in sorted(new.iterdir())}
             manifest = {**dataclasses.asdict(record), "files": files}
+            manifest["sha256"] = _digest(manifest)
             (new / _MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
             for path in (*new.iterdir(), new):
                 _sync(path)
@@ -187,10 +198,19 @@ class Checkpoints:
             CheckpointError: If no whole checkpoint was evaluated, or one does not fit.
         """
         self.wait()
-        for path in self._by_accuracy(self._paths()):
+        records = {path: self._read(path) for path in self._paths()}
+        damaged = sum(record is None for record in records.values())
+        for path in _by_accuracy(records):
             record = self._restore(path)
             if record is not None:
                 return record
+            damaged += 1
+        if damaged:
+            raise CheckpointError(
+                f"{damaged} of {len(records)} checkpoints in {self._directory} are damaged, and "
+                "none of the others was evaluated on validation. Give the training command again "
+                "if it has not come to its end; otherwise train anew, in another workdir."
+            )
         raise CheckpointError(
             f"{self._directory} holds no checkpoint that was evaluated on validation; train first, "
             "at least to the end of the first epoch."
@@ -198,18 +218,8 @@ class Checkpoints:
 
     def _restore(self, path: pathlib.Path) -> Record | None:
         """Sets all variables to a checkpoint's and returns its record; None if it is damaged."""
-        try:
-            manifest = _read_manifest(path)
-            for name, description in manifest.pop("files").items():
-                if _describe(path / name) != description:
-                    raise ValueError(f"{name} is not what was written")
-            record = Record(**manifest)
-        except _DAMAGE as error:
-            logging.warning(
-                "Checkpoint %s is damaged (%s); falling back to the one before.",
-                path,
-                " ".join(str(error).split()) or type(error).__name__,
-            )
+        record = self._read(path, with_files=True)
+        if record is None:
             return None
         try:
             self._checkpoint.read(str(path / _PREFIX)).assert_consumed()
@@ -221,24 +231,25 @@ class Checkpoints:
             ) from error
         return record
 
+    def _read(self, path: pathlib.Path, with_files: bool = False) -> Record | None:
+        """Returns a checkpoint's record; None, with a warning, if it is damaged."""
+        try:
+            record, files = _read_manifest(path)
+            for name, description in files.items() if with_files else ():
+                if checksums.describe(path / name) != description:
+                    raise ValueError(f"{name} is not what was written")
+        except _DAMAGE as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            logging.warning("Checkpoint %s is damaged (%s) and left out.", path, reason)
+            return None
+        return record
+
     def _paths(self) -> list[pathlib.Path]:
         """The checkpoints in the order in which they were written."""
         if not self._directory.is_dir():
             return []
         found = [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name)]
         return sorted(found, key=_order)
-
-    def _by_accuracy(self, paths: Iterable[pathlib.Path]) -> list[pathlib.Path]:
-        """Those that were evaluated, the best first, of equals the last first."""
-        evaluated = []
-        for path in paths:
-            try:
-                accuracy = _read_manifest(path)["validation_accuracy"]
-            except _DAMAGE:
-                continue
-            if accuracy is not None:
-                evaluated.append((accuracy, *_order(path), path))
-        return [path for *_, path in sorted(evaluated, reverse=True)]
 
     def _free_name(self, step: int) -> pathlib.Path:
         """A name for `step`; with a number, where the same step was saved before."""
@@ -253,7 +264,10 @@ class Checkpoints:
         paths = self._paths()
         # Of one step only the last counts: it was saved again when its evaluation was done.
         latest = list({_order(path)[0]: path for path in paths}.values())
-        wanted = {*latest[-self._keep :], *self._by_accuracy(latest)[:1]}
+        wanted = {
+            *latest[-self._keep :],
+            *_by_accuracy({path: self._read(path) for path in latest})[:1],
+        }
         for path in paths:
             if path not in wanted:
                 shutil.rmtree(path, ignore_errors=True)
@@ -269,13 +283,32 @@ def _order(path: pathlib.Path) -> tuple[int, int]:
     return int(step), int(number or 0)
 
 
-def _read_manifest(path: pathlib.Path) -> dict:
-    return json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+def _by_accuracy(records: Mapping[pathlib.Path, Record | None]) -> list[pathlib.Path]:
+    """Those that were evaluated, the best first, of equals the last first."""
+    evaluated = [
+        (record.validation_accuracy, *_order(path), path)
+        for path, record in records.items()
+        if record is not None and record.validation_accuracy is not None
+    ]
+    return [path for *_, path in sorted(evaluated, reverse=True)]
 
 
-def _describe(path: pathlib.Path) -> dict[str, int | str]:
-    content = path.read_bytes()
-    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+def _read_manifest(path: pathlib.Path) -> tuple[Record, Mapping[str, dict]]:
+    """Returns the record and the files' descriptions; what is wrong raises one of `_DAMAGE`."""
+    manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+    # Absent where an earlier version has written it.
+    digest = manifest.pop("sha256", None)
+    if digest is not None and digest != _digest(manifest):
+        raise ValueError(f"{_MANIFEST} is not what was written")
+    files = manifest.pop("files")
+    record = Record(**manifest)
+    if record.step != _order(path)[0] or not files:
+        raise ValueError(f"{_MANIFEST} is that of another checkpoint")
+    return record, files
+
+
+def _digest(manifest: Mapping) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _sync(path: pathlib.Path) -> None:

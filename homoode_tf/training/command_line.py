@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 import tensorflow as tf
 from absl import app, flags, logging
+from ml_collections import config_flags
 
 from homoode_tf.training.checkpoints import CheckpointError
 from homoode_tf.training.faults import NonFiniteError
@@ -29,8 +30,27 @@ _EXPECTED = (
     WorkerLostError,
     tf.errors.OpError,
 )
+_TRACEBACK = "Traceback (most recent call last)"
 _CONFIG = re.compile(r"--?config(=|$)")
 _OVERRIDE = re.compile(r"--?config\.([^=]+)")
+
+
+def define_config(meaning: str) -> flags.FlagHolder:
+    """Defines the flag `--config`, the path of a config file.
+
+    Args:
+        meaning: The flag's help.
+
+    Returns:
+        The flag; its value is the locked config.
+    """
+    arguments, sys.argv = sys.argv, sys.argv[:1]
+    try:
+        # ml_collections reads the command line already when the flag is defined, and what is wrong
+        # with it would be a traceback.
+        return config_flags.DEFINE_config_file("config", None, meaning, lock_config=True)
+    finally:
+        sys.argv = arguments
 
 
 def run(main: Callable[[], None], default_config: pathlib.Path) -> None:
@@ -42,9 +62,8 @@ def run(main: Callable[[], None], default_config: pathlib.Path) -> None:
 
     Args:
         main: The script, without arguments.
-        default_config: The config file where `--config` is not given. The flag itself must have
-            no default: ml_collections reads that when the flag is defined, and what is wrong with
-            it would be a traceback.
+        default_config: The config file where `--config`, which `define_config` has defined, is not
+            given.
     """
     app.run(lambda _: _call(main), flags_parser=lambda argv: _parse(argv, default_config))
 
@@ -70,14 +89,17 @@ def _parse(arguments: Sequence[str], default_config: pathlib.Path) -> list[str]:
     sys.argv = arguments
     try:
         rest = flags.FLAGS(arguments)
+        config = flags.FLAGS["config"].value
         # A config that could not be read is only noticed when it is used.
-        len(flags.FLAGS["config"].value.keys())
-    except flags.Error as error:
-        _leave(error, _USAGE)
-    except Exception as error:  # A config file is a program: it may raise anything.
+        if not hasattr(config, "keys"):
+            raise TypeError(f"get_config() must return a ConfigDict, it returned {config!r}")
+    except (Exception, SystemExit) as error:  # A config file is a program: it may raise anything.
         if logging.level_debug():
             raise
-        _leave(_unknown_field(arguments) or f"the config cannot be read: {error}", _USAGE)
+        if isinstance(error, flags.Error) and _TRACEBACK not in str(error):
+            _leave(error, _USAGE)
+        reason = _unknown_field(arguments) or f"the config cannot be read: {_last_line(error)}"
+        _leave(reason, _USAGE)
     if not flags.FLAGS["verbosity"].present:
         # The notices of libraries would tear the progress bar; warnings are still shown.
         logging.set_verbosity(logging.WARNING)
@@ -99,12 +121,20 @@ def _unknown_field(arguments: Sequence[str]) -> str | None:
     try:
         flags.FLAGS(plain, known_only=True)
         config = flags.FLAGS["config"].value
-    except Exception:  # The config itself cannot be read: that error is the one to report.
+    except (Exception, SystemExit):  # The config itself cannot be read: report that error.
         return None
     for override in overrides:
         if unknown := find_unknown(config, override[1]):
             return unknown
     return None
+
+
+def _last_line(error: BaseException) -> str:
+    """What an error of a config file says, without the traceback that ml_collections adds."""
+    if isinstance(error, SystemExit):
+        return f"its program ends with sys.exit({error.code!r})"
+    text = str(error) or type(error).__name__
+    return text.strip().splitlines()[-1] if _TRACEBACK in text else text
 
 
 def find_unknown(config: Mapping[str, Any], path: str) -> str | None:

@@ -15,11 +15,12 @@ from homoode_tf.training.clock import Clock
 from homoode_tf.training.interruption import Interrupted, Interruption
 from homoode_tf.training.lock import exclusive
 from homoode_tf.training.metrics import MetricsWriter
+from homoode_tf.training.profiler import Profiler
 from homoode_tf.training.progress import Progress
 from homoode_tf.training.run import Run
 from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.step import make_train_step
-from homoode_tf.training.workdir import Workdir
+from homoode_tf.training.workdir import Workdir, WorkdirError
 
 # What a worker gets when one of the others is gone.
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
@@ -39,6 +40,7 @@ def train(
     workdir: str | os.PathLike,
     data_dir: str | os.PathLike | None = None,
     strategy: str | tf.distribute.Strategy = "auto",
+    profile_steps: int = 0,
 ) -> dict[str, Any]:
     """Trains, or goes on training, what `config` describes, evaluates it and exports it.
 
@@ -51,6 +53,8 @@ def train(
         workdir: The run's folder.
         data_dir: Where the data sets are, or None for TFDS's default.
         strategy: A name of `homoode_tf.training.strategy.NAMES`, or a strategy.
+        profile_steps: How many steps are traced into `events/`, for TensorBoard's profile plugin;
+            the first three of this process are left out. It changes nothing else.
 
     Returns:
         What stands in `result.json`: dataset, model, parameters (without the initial point's),
@@ -60,7 +64,7 @@ def train(
         peak_memory_mb.
 
     Raises:
-        ValueError: If the config is not allowed.
+        ValueError: If the config or `profile_steps` is not allowed.
         DataNotFoundError: If the data set is not there.
         WorkdirError: If the workdir is another config's, cannot be written, or its disk is full.
         LockedError: If another process trains in the workdir.
@@ -72,9 +76,17 @@ def train(
     clock = Clock()
     TrainingSettings.from_config(config)
     folder = Workdir(workdir)
+    profiler = Profiler(folder.events, profile_steps)
     folder.open(config)
     if (result := folder.read_result()) is not None:
-        print(f"The run in {folder.directory} is complete: {describe(result)}.", flush=True)
+        try:
+            description = describe(result)
+        except (KeyError, TypeError, ValueError) as error:
+            raise WorkdirError(
+                f"{folder.result} is damaged ({error!r}). Remove it and give the same command "
+                "again: it is written anew from the checkpoints."
+            ) from error
+        print(f"The run in {folder.directory} is complete: {description}.", flush=True)
         return result
 
     run = Run(config, folder, data_dir, strategy)
@@ -83,7 +95,7 @@ def train(
         if run.is_chief:
             folder.claim(config)
         try:
-            return _train(run, clock)
+            return _train(run, clock, profiler if run.is_chief else Profiler(folder.events, 0))
         except _LOST as error:
             if not strategies.has_several_workers(run.strategy):
                 raise
@@ -93,7 +105,7 @@ def train(
             ) from error
 
 
-def _train(run: Run, clock: Clock) -> dict[str, Any]:
+def _train(run: Run, clock: Clock, profiler: Profiler) -> dict[str, Any]:
     folder = run.workdir
     record = run.checkpoints.restore_latest()
     run.state.separate_random_states()
@@ -110,8 +122,9 @@ def _train(run: Run, clock: Clock) -> dict[str, Any]:
     ):
         if record.step:
             progress.say(f"Resuming {folder.directory} at step {record.step}.")
-        course = _Course(run, clock, metrics, progress, interruption, record)
-        course.go_to_the_end()
+        with profiler:
+            course = _Course(run, clock, metrics, progress, interruption, record, profiler)
+            course.go_to_the_end()
         progress.say("Evaluating the best checkpoint on the test split.")
         result = _conclude(run, clock, interruption)
 
@@ -130,9 +143,10 @@ class _Course:
         progress: Progress,
         interruption: Interruption,
         record: Record,
+        profiler: Profiler,
     ):
         self._run, self._clock, self._interruption = run, clock, interruption
-        self._metrics, self._progress = metrics, progress
+        self._metrics, self._progress, self._profiler = metrics, progress, profiler
         self._step = record.step
         self._due = not record.complete
         self._saved = True
@@ -165,7 +179,8 @@ class _Course:
 
     def _make_a_step(self) -> None:
         try:
-            self._train_step(self._batches)
+            with self._profiler.step(self._step + 1):
+                self._train_step(self._batches)
         except _LOST:
             raise  # with several workers it is not the step's fault
         except tf.errors.OpError as error:
@@ -179,6 +194,14 @@ class _Course:
             # The first step includes its compilation: time from the second one.
             self._run.state.step.numpy()
             self._start_clock()
+        if self._profiler.is_done:
+            self._write_profile()
+
+    def _write_profile(self) -> None:
+        self._run.state.step.numpy()
+        self._stop_clock()
+        self._progress.say(self._profiler.write())
+        self._start_clock()
 
     def _do_what_is_due(self) -> None:
         run, plan, step = self._run, self._run.plan, self._step

@@ -5,6 +5,8 @@ import dataclasses
 
 from homoode_tf.training.settings import TrainingSettings
 
+_STEPS_END = 2**31
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -36,7 +38,8 @@ class Plan:
         """Returns the plan for a training split of `num_train` images.
 
         Raises:
-            ValueError: If the split has less than one batch.
+            ValueError: If the split has less than one batch, or the run more steps than can be
+                counted.
         """
         steps_per_epoch = num_train // settings.batch_size
         if steps_per_epoch == 0:
@@ -44,8 +47,14 @@ class Plan:
                 f"config.batch_size must be at most {num_train}, the number of training images, "
                 f"got {settings.batch_size}."
             )
+        num_steps = settings.epochs * steps_per_epoch
+        if num_steps >= _STEPS_END:
+            raise ValueError(
+                f"config.epochs must be below {_STEPS_END // steps_per_epoch}, so that the steps "
+                f"can be counted, got {settings.epochs}."
+            )
         return cls(
-            total_steps=max(1, round(settings.epochs * steps_per_epoch)),
+            total_steps=max(1, round(num_steps)),
             steps_per_epoch=steps_per_epoch,
             log_every_steps=settings.log_every_steps,
             checkpoint_every_steps=settings.checkpoint_every_steps,

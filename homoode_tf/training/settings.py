@@ -2,10 +2,10 @@
 """The part of a config that steers training, checked before anything is built."""
 
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from homoode_tf import config_fields
 from homoode_tf.solvers.runge_kutta import STEP_CONTROLS
 from homoode_tf.training.faults import POLICIES
 
@@ -57,6 +57,7 @@ class OptimizerSettings:
         _number(self, "optimizer", "warmup_fraction", at_least=0, below=1)
         _number(self, "optimizer", "weight_decay", at_least=0)
         _number(self, "optimizer", "momentum", at_least=0, below=1)
+        _flag(self, "optimizer", "nesterov")
         _number(self, "optimizer", "beta_1", at_least=0, below=1)
         _number(self, "optimizer", "beta_2", at_least=0, below=1)
         _number(self, "optimizer", "epsilon", above=0)
@@ -117,6 +118,10 @@ class TrainingSettings:
         non_finite: One of `POLICIES`; what becomes of a step with a non-finite loss or gradient.
         precision: One of `PRECISIONS`; with mixed_bfloat16 the convolutions compute in bfloat16,
             with mixed_float16 in float16, under a dynamic loss scale.
+        jit_compile: Whether XLA compiles the training step: for GPUs, since on a CPU it is slower.
+            XLA draws other random numbers for dropout, and cannot raise the solver's errors: a
+            solve that fails, say for want of `config.model.max_num_steps`, makes a non-finite
+            loss.
         export_step_control: One of `STEP_CONTROLS`; how the exported model's solver steps. With
             "sample" an image's answer does not depend on the images beside it.
         optimizer: The task's optimiser.
@@ -136,6 +141,7 @@ class TrainingSettings:
     accumulation_steps: int = 1
     non_finite: str = "stop"
     precision: str = "float32"
+    jit_compile: bool = False
     export_step_control: str = "sample"
     optimizer: OptimizerSettings = dataclasses.field(default_factory=OptimizerSettings)
     initial_point: InitialPointSettings = dataclasses.field(default_factory=InitialPointSettings)
@@ -146,11 +152,8 @@ class TrainingSettings:
     def __post_init__(self):
         _integer(self, "", "batch_size", at_least=1)
         _number(self, "", "epochs", above=0)
-        _integer(self, "", "seed", at_least=0, below=2**31)
-        if not isinstance(self.whitened_stem, bool):
-            raise ValueError(
-                f"config.whitened_stem must be True or False, got {self.whitened_stem!r}."
-            )
+        _integer(self, "", "seed", at_least=0)
+        _flag(self, "", "whitened_stem")
         _number(self, "", "label_smoothing", at_least=0, below=1)
         _integer(self, "", "log_every_steps", at_least=1)
         _integer(self, "", "checkpoint_every_steps", at_least=1)
@@ -159,6 +162,7 @@ class TrainingSettings:
         _integer(self, "", "accumulation_steps", at_least=1)
         _choice(self, "", "non_finite", POLICIES)
         _choice(self, "", "precision", PRECISIONS)
+        _flag(self, "", "jit_compile")
         _choice(self, "", "export_step_control", STEP_CONTROLS)
 
     @classmethod
@@ -175,6 +179,9 @@ class TrainingSettings:
             ValueError: If a field is unknown, missing or not allowed; the message names it.
         """
         elsewhere = ("dataset", "validation_fraction", "augmentation", "model")
+        for name in elsewhere:
+            if name not in config:
+                raise ValueError(f"config.{name} is missing.")
         own = {name: value for name, value in config.items() if name not in elsewhere}
         sections = {
             "optimizer": OptimizerSettings,
@@ -185,6 +192,12 @@ class TrainingSettings:
             if name in own:
                 own[name] = read_section(section, own[name], name)
         return read_section(cls, own, "", also_known=elsewhere)
+
+
+def defaults() -> dict[str, Any]:
+    """Returns the fields of `TrainingSettings` that have a default, with it, as a nested config."""
+    fields = dataclasses.asdict(TrainingSettings(batch_size=1, epochs=1.0))
+    return {name: value for name, value in fields.items() if name not in ("batch_size", "epochs")}
 
 
 def read_section(
@@ -224,43 +237,21 @@ def read_section(
     return section(**dict(values.items()))
 
 
-def _number(
-    settings: Any,
-    section: str,
-    field: str,
-    at_least: float | None = None,
-    above: float | None = None,
-    below: float | None = None,
-    kind: str = "a number",
-) -> None:
-    value = getattr(settings, field)
-    allowed = isinstance(value, int | float) and not isinstance(value, bool)
-    allowed = allowed and math.isfinite(value)
-    limits = []
-    if at_least is not None:
-        limits.append(f"at least {at_least}")
-        allowed = allowed and value >= at_least
-    if above is not None:
-        limits.append(f"above {above}")
-        allowed = allowed and value > above
-    if below is not None:
-        limits.append(f"below {below}")
-        allowed = allowed and value < below
-    if not allowed:
-        name = ".".join(part for part in ("config", section, field) if part)
-        raise ValueError(f"{name} must be {kind} {' and '.join(limits)}, got {value!r}.")
+def _number(settings: Any, section: str, field: str, **limits: float) -> None:
+    config_fields.check_number(_name(section, field), getattr(settings, field), **limits)
+
+
+def _integer(settings: Any, section: str, field: str, **limits: int) -> None:
+    config_fields.check_integer(_name(section, field), getattr(settings, field), **limits)
 
 
 def _choice(settings: Any, section: str, field: str, allowed: tuple[str, ...]) -> None:
-    value = getattr(settings, field)
-    if value not in allowed:
-        name = ".".join(part for part in ("config", section, field) if part)
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+    config_fields.check_choice(_name(section, field), getattr(settings, field), allowed)
 
 
-def _integer(settings: Any, section: str, field: str, **limits: float) -> None:
-    value = getattr(settings, field)
-    if isinstance(value, float):
-        name = ".".join(part for part in ("config", section, field) if part)
-        raise ValueError(f"{name} must be an integer, got {value!r}.")
-    _number(settings, section, field, kind="an integer", **limits)
+def _flag(settings: Any, section: str, field: str) -> None:
+    config_fields.check_flag(_name(section, field), getattr(settings, field))
+
+
+def _name(section: str, field: str) -> str:
+    return ".".join(part for part in ("config", section, field) if part)

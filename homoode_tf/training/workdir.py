@@ -12,6 +12,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from homoode_tf.models import builder
+from homoode_tf.training import settings
+
 _ABSENT = "absent"
 # `tf.errors.OpError` has no `errno`, only the system's words for it.
 _FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
@@ -81,7 +84,10 @@ class Workdir:
             WorkdirError: If there is no run, or one of another config; the message names each
                 field that differs with both values.
         """
-        there, here = flatten(self.read_config()), flatten(_plain(config))
+        # A field that was not there yet when the run began is as it was then: at its default.
+        known = flatten({**settings.defaults(), "model": builder.DEFAULTS})
+        there = {**known, **flatten(self.read_config())}
+        here = {**known, **flatten(_plain(config))}
         differences = [
             f"{name} is {there.get(name, _ABSENT)} there and {here.get(name, _ABSENT)} here"
             for name in sorted({*there, *here})

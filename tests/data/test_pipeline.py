@@ -82,6 +82,13 @@ class TestParts:
         with pytest.raises(OSError, match="split 'test' of cifar10.*damaged.*prepare"):
             cifar10.evaluation_batches("test", 16)
 
+    def test_a_damaged_description_is_named(self, cifar10_dir, tmp_path):
+        shutil.copytree(cifar10_dir, tmp_path, dirs_exist_ok=True)
+        for file in tmp_path.glob("cifar10/*/dataset_info.json"):
+            file.write_text("")
+        with pytest.raises(OSError, match="description of data set 'cifar10' .*damaged.*prepare"):
+            data.load("cifar10", data_dir=tmp_path)
+
     def test_damaged_files_are_named(self, cifar10_dir, tmp_path):
         shutil.copytree(cifar10_dir, tmp_path, dirs_exist_ok=True)
         (file,) = tmp_path.glob("cifar10/*/*-train.tfrecord*")

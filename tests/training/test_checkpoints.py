@@ -96,6 +96,11 @@ def flip(path):
     path.write_bytes(bytes(content))
 
 
+def change_manifest(folder, **changes):
+    values = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**values, **changes}))
+
+
 DAMAGES = {
     "data cut short": lambda folder: cut(folder / "state.data-00000-of-00001"),
     "data changed": lambda folder: flip(folder / "state.data-00000-of-00001"),
@@ -107,6 +112,14 @@ DAMAGES = {
     "manifest garbage": lambda folder: (folder / "manifest.json").write_bytes(os.urandom(99)),
     "manifest no object": lambda folder: (folder / "manifest.json").write_text("[]"),
     "manifest of something else": lambda folder: (folder / "manifest.json").write_text("{}"),
+    "manifest with another clock": lambda folder: change_manifest(folder, clock={"seconds": 9.0}),
+    # As an earlier version wrote it, which knew no checksum of its own.
+    "accuracy no number": lambda folder: change_manifest(
+        folder, sha256=None, validation_accuracy="high"
+    ),
+    "step of another": lambda folder: change_manifest(folder, sha256=None, step=7),
+    "complete neither": lambda folder: change_manifest(folder, sha256=None, complete=1),
+    "no files": lambda folder: change_manifest(folder, sha256=None, files={}),
     "empty folder": lambda folder: (shutil.rmtree(folder), folder.mkdir()),
 }
 
@@ -125,10 +138,23 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(saver, wa
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_best_checkpoint_falls_back_to_the_next_best(saver, damage):
+def test_a_damaged_best_checkpoint_falls_back_to_the_next_best(saver, warnings, damage):
     saver.save(1, accuracy=0.5)
     saver.save(2, accuracy=0.7)
     DAMAGES[damage](saver.folder(2))
+    assert saver.checkpoints.restore_best().step == 1
+    assert "step-00000002 is damaged" in warnings.text
+    DAMAGES[damage](saver.folder(1))
+    with pytest.raises(CheckpointError, match="2 of 2 checkpoints in .* are damaged"):
+        saver.checkpoints.restore_best()
+
+
+def test_a_manifest_of_an_earlier_version_is_read(saver):
+    saver.save(1, accuracy=0.5)
+    manifest = saver.folder(1) / "manifest.json"
+    values = json.loads(manifest.read_text())
+    del values["sha256"]
+    manifest.write_text(json.dumps(values))
     assert saver.checkpoints.restore_best().step == 1
 
 

@@ -186,6 +186,12 @@ def test_random_numbers_drawn_while_loading_data_change_nothing(
     assert_same_run(tmp_path, result, uninterrupted)
 
 
+def test_a_damaged_result_is_named(tmp_path):
+    (tmp_path / "result.json").write_text('{"dataset": "fake"}')
+    with pytest.raises(WorkdirError, match=r"result\.json is damaged .*'steps'.*Remove it"):
+        train(fakes.config(), tmp_path)
+
+
 def test_another_config_is_refused(uninterrupted):
     with pytest.raises(WorkdirError, match="seed is 1 there and 2 here"):
         train(fakes.config(seed=2), uninterrupted[0])

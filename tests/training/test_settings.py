@@ -4,6 +4,12 @@ import pytest
 from homoode_tf.training.settings import TrainingSettings
 from tests.training import fakes
 
+# What has no default.
+SMALLEST = {
+    **dict.fromkeys(("dataset", "validation_fraction", "augmentation", "model")),
+    **{"batch_size": 4, "epochs": 1},
+}
+
 
 def test_reads_every_section():
     settings = TrainingSettings.from_config(fakes.config(batch_size=4, optimizer__name="sgd"))
@@ -13,7 +19,7 @@ def test_reads_every_section():
 
 
 def test_fields_with_a_default_may_be_absent():
-    settings = TrainingSettings.from_config({"batch_size": 4, "epochs": 1})
+    settings = TrainingSettings.from_config(SMALLEST)
     assert settings.optimizer.learning_rate == 1e-3
 
 
@@ -26,6 +32,9 @@ def test_fields_with_a_default_may_be_absent():
         ("batch_size", True, "an integer"),
         ("epochs", 0, "above 0"),
         ("epochs", float("nan"), "above 0"),
+        ("epochs", 10**400, "at most 3.4e+38"),
+        ("keep_checkpoints", 2**31, "below 2147483648"),
+        ("optimizer.nesterov", "no", "True or False"),
         ("seed", -1, "at least 0"),
         ("label_smoothing", 1.0, "below 1"),
         ("log_every_steps", 0, "at least 1"),
@@ -33,6 +42,7 @@ def test_fields_with_a_default_may_be_absent():
         ("evaluate_every_epochs", 0, "at least 1"),
         ("keep_checkpoints", 0, "at least 1"),
         ("precision", "float16", "float32, mixed_bfloat16"),
+        ("jit_compile", 1, "True or False"),
         ("export_step_control", "image", "batch, sample"),
         ("optimizer.name", "adamm", "adam, adamw, muon, sgd"),
         ("optimizer.learning_rate", 0.0, "above 0"),
@@ -71,11 +81,13 @@ def test_an_unknown_field_is_refused_and_the_known_ones_are_named(group):
         TrainingSettings.from_config(config)
 
 
-def test_a_missing_field_is_named():
-    with pytest.raises(ValueError, match="config.epochs is missing"):
-        TrainingSettings.from_config({"batch_size": 4})
+@pytest.mark.parametrize("field", SMALLEST)
+def test_a_missing_field_is_named(field):
+    config = {name: value for name, value in SMALLEST.items() if name != field}
+    with pytest.raises(ValueError, match=f"config.{field} is missing"):
+        TrainingSettings.from_config(config)
 
 
 def test_a_value_in_the_place_of_a_group_is_refused():
     with pytest.raises(ValueError, match="config.optimizer must be a group"):
-        TrainingSettings.from_config({"batch_size": 4, "epochs": 1, "optimizer": 3})
+        TrainingSettings.from_config({**SMALLEST, "optimizer": 3})

@@ -34,6 +34,19 @@ def test_another_config_is_refused_and_each_difference_named(tmp_path):
     assert "same" not in message
 
 
+def test_a_field_that_came_later_counts_as_its_default(tmp_path):
+    folder = Workdir(tmp_path)
+    old = {"seed": 1, "model": {"channels": 4}, "optimizer": {"name": "sgd"}}
+    folder.claim(old)
+    folder.check({**old, "jit_compile": False, "model": {"channels": 4, "max_num_steps": 100_000}})
+    with pytest.raises(WorkdirError) as caught:
+        folder.check({**old, "jit_compile": True, "model": {"channels": 4, "max_num_steps": 16}})
+    message = str(caught.value)
+    assert "jit_compile is false there and true here" in message
+    assert "model.max_num_steps is 100000 there and 16 here" in message
+    assert "optimizer" not in message
+
+
 def test_a_broken_config_file_is_named(tmp_path):
     folder = Workdir(tmp_path)
     folder.config.write_text("{")
