@@ -7,12 +7,12 @@ import keras
 
 from homoode_tf import solvers
 from homoode_tf.layers import DEQ, AugmentedNeuralODE, ConvDynamics, HomoODE, NeuralODE
-from homoode_tf.layers.ode_layer import MAX_NUM_STEPS
 from homoode_tf.models import fields
 from homoode_tf.models.classifier import ImageClassifier
 from homoode_tf.models.head import Head
 from homoode_tf.models.initializers import kernel_initializer
 from homoode_tf.models.stem import Stem
+from homoode_tf.solvers.solution import MAX_NUM_STEPS
 from homoode_tf.solvers.tableaus import BY_NAME
 
 # Fields that may be absent, as in configs of runs made before there were such fields.

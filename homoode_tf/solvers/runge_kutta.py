@@ -11,7 +11,7 @@ import tensorflow_probability as tfp
 
 from homoode_tf.solvers import gradients, problem, status, validation
 from homoode_tf.solvers.butcher import ButcherTableau
-from homoode_tf.solvers.solution import Method
+from homoode_tf.solvers.solution import MAX_NUM_STEPS, Method
 from homoode_tf.solvers.step_control import PIController
 from homoode_tf.solvers.tableaus import BY_NAME
 
@@ -104,7 +104,7 @@ class RungeKutta(tfp.math.ode.Solver):
         first_step_size: Any = None,
         num_steps: int | None = None,
         step_size: float | None = None,
-        max_num_steps: int = 100_000,
+        max_num_steps: int = MAX_NUM_STEPS,
         gradient: str = "adjoint",
         step_control: str = "batch",
         on_failure: str = "raise",

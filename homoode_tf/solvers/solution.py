@@ -11,6 +11,8 @@ from homoode_tf.solvers.status import Diagnostics
 from homoode_tf.solvers.step_control import PIController
 from homoode_tf.solvers.stepping import Field, Slope, Tensors
 
+# A solve's, unless the solver was given another limit.
+MAX_NUM_STEPS = 100_000
 # Arrays of more steps grow as they are filled.
 LARGEST_FIXED_ARRAY = 1024
 
