@@ -16,11 +16,10 @@ import pathlib
 # TensorFlow's notices about the machine would hide the progress bar; errors are still shown.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import tensorflow as tf
 from absl import flags
 
 from homoode_tf import training
-from homoode_tf.training import command_line, strategy
+from homoode_tf.training import command_line, determinism, strategy
 
 _HERE = pathlib.Path(__file__).resolve().parent
 _MODES = {"train": training.train, "evaluate": training.evaluate, "export": training.export}
@@ -38,7 +37,7 @@ flags.register_validator("workdir", lambda value: value != "", "It must not be e
 _MODE = flags.DEFINE_enum("mode", "train", list(_MODES), "What to do.")
 _STRATEGY = flags.DEFINE_enum("strategy", "auto", strategy.NAMES, "Which devices to use.")
 _DETERMINISTIC = flags.DEFINE_bool(
-    "deterministic", False, "Whether two runs are to be equal bit for bit; slower on a GPU."
+    "deterministic", False, "Whether two runs are to be equal bit for bit; slower."
 )
 _PROFILE_STEPS = flags.DEFINE_integer(
     "profile_steps",
@@ -56,7 +55,7 @@ flags.register_multi_flags_validator(
 def main() -> None:
     """Does what the flags say."""
     if _DETERMINISTIC.value:
-        tf.config.experimental.enable_op_determinism()
+        determinism.enable()
     config = _CONFIG.value
     # A recipe without a data set is refused by what follows, with its reason.
     workdir = _WORKDIR.value or pathlib.Path("runs") / str(config.get("dataset"))
