@@ -33,6 +33,21 @@ def test_parameters_agree_to_one_per_cent(name, tmp_path):
     assert learned == {"homoode"}
 
 
+def test_the_ablation_changes_one_thing_at_a_time(tmp_path):
+    experiment = Experiment(load("cifar10_ablation"), tmp_path)
+    recipe = load("cifar10").recipe.to_dict()
+    models = {name: experiment.config_of(name).to_dict() for name in experiment.model_names}
+    assert models["homoode"] == recipe
+    for name, config in models.items():
+        if name not in ("homoode", "neural_ode"):
+            base = models["neural_ode" if name.startswith("neural_ode") else "homoode"]
+            changed = {k for k, v in config["model"].items() if v != base["model"][k]}
+            assert len(changed) == (2 if "tolerance" in name else 1), name
+            assert {k: v for k, v in config.items() if k != "model"} == {
+                k: v for k, v in base.items() if k != "model"
+            }
+
+
 def test_members_differ_in_model_and_seed_alone(tmp_path):
     experiment = Experiment(load("digits"), tmp_path)
     assert len(experiment.members) == 8 * 5

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Why is HomoODE not ahead of the Neural ODE on CIFAR-10? One change at a time.
 
-    python -m homoode_tf.compare --config=configs/ablate_cifar10.py
+    python -m homoode_tf.compare --config=configs/compare_cifar10_ablation.py
 
 One seed, the recipe of `compare_cifar10`.
 """
