@@ -21,6 +21,7 @@ def get_config() -> ConfigDict:
             "homoode": {"model": {"layer": "homoode"}},
             "homoode_adjoint": {"model": {"gradient": "adjoint"}},
             "homoode_final_time_2": {"model": {"final_time": 2.0}},
+            "homoode_from_input": {"model": {"initial_point": "input"}},
             "homoode_groups_8": {"model": {"groups": 8}},
             "homoode_no_dropout": {"model": {"dropout_rate": 0.0}},
             "homoode_tolerance_1e-4": {"model": {"rtol": 1e-4, "atol": 1e-4}},

@@ -10,6 +10,7 @@ from homoode_tf.layers.implicit_layer import ImplicitLayer
 from homoode_tf.layers.initial_point import (
     AlternatingInitialPoint,
     InitialPoint,
+    InputInitialPoint,
     LearnedInitialPoint,
     RunningMeanInitialPoint,
     ZerosInitialPoint,
@@ -28,6 +29,7 @@ __all__ = [
     "HomoODE",
     "ImplicitLayer",
     "InitialPoint",
+    "InputInitialPoint",
     "LearnedInitialPoint",
     "NeuralODE",
     "ODELayer",

@@ -24,7 +24,8 @@ class HomoODE(SharedStart, ODELayer):
 
     Gradients reach x, the weights of the dynamics, and z0 if the initial point is a layer that
     takes the task's gradient. The named initial points do not: "learned" has a loss of its own
-    (`add_loss`), "running_mean" an update, "zeros" and "alternating" are constants.
+    (`add_loss`), "running_mean" an update, "zeros" and "alternating" are constants. The exception
+    is "input", z(0) = x: a Neural ODE that also sees its input all the way.
 
     Args:
         dynamics: Keras layer called as `dynamics(z, x)`, or `dynamics(t, z, x)` where the first
@@ -43,8 +44,8 @@ class HomoODE(SharedStart, ODELayer):
         step_control: "batch" takes one step size for all samples, the faster way to train; "sample"
             gives each its own, so that its result does not depend on its batch mates. For a solver
             given by name.
-        initial_point: "learned", "running_mean", "zeros", "alternating", or a Keras layer that
-            maps x to z(0) of the same shape.
+        initial_point: "learned", "running_mean", "zeros", "alternating", "input", or a Keras layer
+            that maps x to z(0) of the same shape.
         max_num_steps: Largest number of steps tried, for a solver given by name. XLA
             (jit_compile=True) compiles "checkpoint" and "backprop" if it is at most 1024, and
             reserves the memory of so many steps.

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Initial points z(0) of a HomoODE, shared by all inputs and all positions."""
+"""Initial points z(0) of a HomoODE: shared by all inputs and all positions, but for one."""
 
 import keras
 import numpy as np
@@ -190,11 +190,29 @@ class RunningMeanInitialPoint(InitialPoint):
         return {**super().get_config(), "momentum": self.momentum}
 
 
+@keras.saving.register_keras_serializable(package="homoode_tf")
+class InputInitialPoint(keras.layers.Layer):
+    """z(0) = x, as a Neural ODE starts: not shared, and the task's gradient goes through it.
+
+    Example:
+        >>> InputInitialPoint()(tf.ones([1, 2])).numpy().tolist()
+        [[1.0, 1.0]]
+    """
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self._convert_input_args = False  # or a float64 x became float32
+
+    def call(self, x):
+        return x
+
+
 _BY_NAME = {
     "learned": LearnedInitialPoint,
     "running_mean": RunningMeanInitialPoint,
     "zeros": ZerosInitialPoint,
     "alternating": AlternatingInitialPoint,
+    "input": InputInitialPoint,
 }
 
 
@@ -207,9 +225,9 @@ def get(identifier: str | dict | keras.layers.Layer, **kwargs) -> keras.layers.L
     """Returns an initial point from its name, its serialised form, or itself.
 
     Args:
-        identifier: "learned", "running_mean", "zeros", "alternating"; a dictionary made by
-            `keras.saving.serialize_keras_object`; or any Keras layer that maps the condition x to
-            z(0) of the same shape. Such a layer of one's own gets the task's gradient.
+        identifier: "learned", "running_mean", "zeros", "alternating", "input"; a dictionary made
+            by `keras.saving.serialize_keras_object`; or any Keras layer that maps the condition x
+            to z(0) of the same shape. Such a layer of one's own gets the task's gradient.
         **kwargs: Passed to the constructor when a name is given.
 
     Returns:

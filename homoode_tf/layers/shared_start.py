@@ -13,8 +13,8 @@ class SharedStart(ImplicitLayer):
 
     Args:
         *args: Of the base after this one.
-        initial_point: "learned", "running_mean", "zeros", "alternating", or a Keras layer that
-            maps x to z(0) of the same shape.
+        initial_point: "learned", "running_mean", "zeros", "alternating", "input", or a Keras layer
+            that maps x to z(0) of the same shape.
         **kwargs: Of the base after this one.
 
     Attributes:

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from homoode_tf import solvers
-from homoode_tf.layers import ConvDynamics, HomoODE
+from homoode_tf.layers import ConvDynamics, HomoODE, initial_point
 from homoode_tf.solvers import SolverError
 from tests.layers.vector_fields import (
     DecayingDynamics,
@@ -171,7 +171,7 @@ class TestAsKerasLayer:
         assert losses[-1] < 0.5 * losses[0]
         assert np.abs(model.layers[0].initial_point.value.numpy() - start).max() > 0.1
 
-    @pytest.mark.parametrize("initial_point", ["learned", "running_mean", "zeros", "alternating"])
+    @pytest.mark.parametrize("initial_point", initial_point.names())
     @pytest.mark.parametrize(
         "solver", ["dopri5", tfp.math.ode.DormandPrince(rtol=1e-2)], ids=["name", "tfp_object"]
     )

@@ -146,6 +146,24 @@ class TestInitialPoint:
         assert (z0.numpy() == z0.numpy()[:1, :1, :1]).all()
         assert point(random(1, 7, 2, 4)).shape == (1, 7, 2, 4)
 
+    @pytest.mark.parametrize("gradient", ["adjoint", "backprop"])
+    def test_input_starts_at_the_condition_and_takes_the_gradient(self, gradient):
+        layer = HomoODE(
+            LinearDynamics(0.5, dtype="float64"),
+            initial_point="input",
+            gradient=gradient,
+            rtol=1e-9,
+            atol=1e-9,
+            dtype="float64",
+        )
+        x = random(3, 4, dtype="float64")
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            z = layer(x)
+        factor = 3.0 * np.exp(0.5) - 2.0  # of e^(rate T) (x + x / rate) - x / rate
+        np.testing.assert_allclose(z, factor * x, rtol=1e-7)
+        np.testing.assert_allclose(tape.gradient(z, x), tf.fill([3, 4], factor), rtol=1e-7)
+
     def test_learned_reaches_the_median_of_the_solutions(self):
         """Smooth L1 about far targets is minimised by the median, near ones by the mean."""
         solutions = tf.constant([[0.0, 10.0], [0.2, 20.0], [0.4, 90.0]])
