@@ -37,7 +37,7 @@ flags.register_validator("workdir", lambda value: value != "", "It must not be e
 _MODE = flags.DEFINE_enum("mode", "train", list(_MODES), "What to do.")
 _STRATEGY = flags.DEFINE_enum("strategy", "auto", strategy.NAMES, "Which devices to use.")
 _DETERMINISTIC = flags.DEFINE_bool(
-    "deterministic", False, "Whether two runs are to be equal bit for bit; slower."
+    "deterministic", False, "Whether two runs are to be equal bit for bit; slightly slower."
 )
 _PROFILE_STEPS = flags.DEFINE_integer(
     "profile_steps",
