@@ -13,6 +13,10 @@ def load(name):
     return importlib.import_module(f"configs.compare_{name}").get_config()
 
 
+def without_model(config):
+    return {field: value for field, value in config.items() if field != "model"}
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_parameters_agree_to_one_per_cent(name, tmp_path):
     """An `Experiment` refuses to be made otherwise."""
@@ -43,9 +47,7 @@ def test_the_ablation_changes_one_thing_at_a_time(tmp_path):
             base = models["neural_ode" if name.startswith("neural_ode") else "homoode"]
             changed = {k for k, v in config["model"].items() if v != base["model"][k]}
             assert len(changed) == (2 if "tolerance" in name else 1), name
-            assert {k: v for k, v in config.items() if k != "model"} == {
-                k: v for k, v in base.items() if k != "model"
-            }
+            assert without_model(config) == without_model(base)
 
 
 def test_members_differ_in_model_and_seed_alone(tmp_path):
@@ -62,9 +64,7 @@ def test_members_differ_in_model_and_seed_alone(tmp_path):
         assert config == own
     first, *others = (experiment.config_of(name).to_dict() for name in experiment.model_names)
     for other in others:
-        assert {k: v for k, v in other.items() if k != "model"} == {
-            k: v for k, v in first.items() if k != "model"
-        }
+        assert without_model(other) == without_model(first)
 
 
 @pytest.mark.parametrize(
