@@ -18,8 +18,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import flags
 
-from homoode_tf import training
-from homoode_tf.training import command_line, determinism, strategy
+from homoode_tf import command_line, training
+from homoode_tf.training.devices import determinism, strategy
 
 _HERE = pathlib.Path(__file__).resolve().parent
 _MODES = {"train": training.train, "evaluate": training.evaluate, "export": training.export}

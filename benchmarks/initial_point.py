@@ -108,9 +108,9 @@ def _measure_run(
 
 
 def _restore(folder: pathlib.Path, data_dir: str | None, tolerance: float):
-    from homoode_tf.plot import saved_run
+    from homoode_tf.report.plot import saved_run
+    from homoode_tf.training.files.workdir import Workdir
     from homoode_tf.training.run import restore_best
-    from homoode_tf.training.workdir import Workdir
 
     workdir = Workdir(folder)
     config = saved_run.read_config(workdir)
@@ -162,8 +162,8 @@ def _measure(run, num_images: int, batch_size: int) -> dict[str, float]:
 
 
 def _history(folder: pathlib.Path) -> dict[str, dict[str, list[float]]]:
-    from homoode_tf.plot.history import History
-    from homoode_tf.training.workdir import Workdir
+    from homoode_tf.report.plot.history import History
+    from homoode_tf.training.files.workdir import Workdir
 
     history = History.read(Workdir(folder).metrics)
     series = {name: history.series(name) for name in _HISTORY}

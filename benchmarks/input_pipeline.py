@@ -28,9 +28,9 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from benchmarks import reporting
+from homoode_tf.training.files.workdir import Workdir
 from homoode_tf.training.run import Run
 from homoode_tf.training.step import make_train_step
-from homoode_tf.training.workdir import Workdir
 
 _SIDES = ("pipeline", "constant batch")
 # The first steps fill the queues of the pipeline, which a later one then finds full.

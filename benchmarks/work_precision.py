@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _adaptive_names() -> list[str]:
-    from homoode_tf.solvers import tableaus
+    from homoode_tf.solvers.ode import tableaus
 
     return [name for name, tableau in tableaus.BY_NAME.items() if tableau.adaptive]
 

@@ -23,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from homoode_tf.predict import ModelError, PredictionError, ServedModel
+from homoode_tf.serving.predict import ModelError, PredictionError, ServedModel
 
 TOLERANCE = 1e-6
 _POOL = 100

@@ -399,9 +399,9 @@ def test_a_failed_path_is_kept():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"homotopy": "Newton"}, "homotopy must be one of 'newton', 'fixed_point', got 'Newton'"),
-        ({"jacobian": "sparse"}, "jacobian must be one of 'auto', 'dense', .*, got 'sparse'"),
-        ({"on_failure": "warn"}, "on_failure must be one of 'raise', 'return', got 'warn'"),
+        ({"homotopy": "Newton"}, "homotopy must be one of newton, fixed_point, got 'Newton'"),
+        ({"jacobian": "sparse"}, "jacobian must be one of auto, dense, .*, got 'sparse'"),
+        ({"on_failure": "warn"}, "on_failure must be one of raise, return, got 'warn'"),
         ({"rtol": 0.0}, "rtol must be a positive finite number, or None, got 0.0"),
         ({"atol": -1e-3}, "atol must be a positive finite number, or None, got -0.001"),
         ({"max_num_steps": 1.5}, "max_num_steps must be a positive integer, got 1.5"),

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from configs import digits
+from homoode_tf.command_line import find_unknown
 from homoode_tf.training import evaluate, train
-from homoode_tf.training.command_line import find_unknown
 from scripts import kill_nine
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

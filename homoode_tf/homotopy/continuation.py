@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from homoode_tf.checks import check_choice, check_positive
 from homoode_tf.homotopy.corrector import System
 from homoode_tf.homotopy.linear_algebra import DenseJacobian, MatrixFreeJacobian, Residual
 from homoode_tf.homotopy.maps import BY_NAME
 from homoode_tf.homotopy.path import Path, raise_on_failure
 from homoode_tf.homotopy.tracer import StepLengths, Tracer
-from homoode_tf.solvers.validation import check_choice, check_positive
 
 JACOBIANS = ("auto", "dense", "matrix_free")
 ON_FAILURE = ("raise", "return")

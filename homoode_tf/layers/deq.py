@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from homoode_tf.checks import check_choice
 from homoode_tf.layers.shared_start import SharedStart
 from homoode_tf.solvers import fixed_point
-from homoode_tf.solvers.validation import check_choice
 
 # Of a solver given by name.
 _DEFAULTS = {"rtol": 1e-3, "atol": 1e-3, "max_num_iterations": 50, "on_failure": "warn"}

@@ -7,7 +7,7 @@ import tensorflow_probability as tfp
 
 from homoode_tf.layers.ode_layer import ODELayer
 from homoode_tf.layers.shared_start import SharedStart
-from homoode_tf.solvers.solution import MAX_NUM_STEPS
+from homoode_tf.solvers.ode.solution import MAX_NUM_STEPS
 
 
 @keras.saving.register_keras_serializable(package="homoode_tf")

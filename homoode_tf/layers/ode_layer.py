@@ -10,8 +10,8 @@ import tensorflow_probability as tfp
 
 from homoode_tf import solvers
 from homoode_tf.layers.implicit_layer import ImplicitLayer
-from homoode_tf.solvers import counting, serialization
-from homoode_tf.solvers.solution import MAX_NUM_STEPS
+from homoode_tf.solvers.ode import counting, serialization
+from homoode_tf.solvers.ode.solution import MAX_NUM_STEPS
 
 _DEFAULT_RTOL = 1e-3
 _DEFAULT_ATOL = 1e-3

@@ -12,8 +12,8 @@ from homoode_tf.models.classifier import ImageClassifier
 from homoode_tf.models.head import Head
 from homoode_tf.models.initializers import kernel_initializer
 from homoode_tf.models.stem import Stem
-from homoode_tf.solvers.solution import MAX_NUM_STEPS
-from homoode_tf.solvers.tableaus import BY_NAME
+from homoode_tf.solvers.ode.solution import MAX_NUM_STEPS
+from homoode_tf.solvers.ode.tableaus import BY_NAME
 
 # Fields that may be absent, as in configs of runs made before there were such fields.
 DEFAULTS = {"synchronized_batch_norm": False, "max_num_steps": MAX_NUM_STEPS}

@@ -6,10 +6,11 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from homoode_tf import solvers
-from homoode_tf.config_fields import check_choice, check_flag, check_integer, check_number
+from homoode_tf.checks import check_choice, check_flag, check_integer, check_number
 from homoode_tf.layers import initial_point
-from homoode_tf.solvers import fixed_point, gradients
-from homoode_tf.solvers.runge_kutta import STEP_CONTROLS
+from homoode_tf.solvers import fixed_point
+from homoode_tf.solvers.ode import gradients
+from homoode_tf.solvers.ode.runge_kutta import STEP_CONTROLS
 
 # More than any network has; beyond, its kernels would fill the memory before an error came.
 _CHANNELS_END = 2**14

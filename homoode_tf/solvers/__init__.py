@@ -8,11 +8,11 @@ results = solver.solve(lambda t, z: -z, 0.0, tf.ones([3]), [1.0])
 ```
 """
 
-from homoode_tf.solvers import tableaus
-from homoode_tf.solvers.butcher import ButcherTableau
-from homoode_tf.solvers.registry import get, names
-from homoode_tf.solvers.runge_kutta import RungeKutta, SolverInternalState
-from homoode_tf.solvers.status import Diagnostics, SolverError, Status
+from homoode_tf.solvers.ode import tableaus
+from homoode_tf.solvers.ode.registry import get, names
+from homoode_tf.solvers.ode.runge_kutta import RungeKutta, SolverInternalState
+from homoode_tf.solvers.ode.status import Diagnostics, SolverError, Status
+from homoode_tf.solvers.ode.tableau import ButcherTableau
 
 __all__ = [
     "ButcherTableau",

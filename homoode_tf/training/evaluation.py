@@ -6,7 +6,7 @@ from collections.abc import Callable
 from homoode_tf.training.inputs import Inputs
 from homoode_tf.training.state import TrainState
 from homoode_tf.training.step import make_evaluation_step
-from homoode_tf.training.totals import Totals
+from homoode_tf.training.watch.metric_sums import Totals
 
 
 class Evaluator:

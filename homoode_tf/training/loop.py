@@ -9,18 +9,18 @@ import ml_collections
 import tensorflow as tf
 
 from homoode_tf.graph_errors import reason_lines
-from homoode_tf.training import strategy as strategies
-from homoode_tf.training.checkpoints import Record
-from homoode_tf.training.clock import Clock
+from homoode_tf.training.devices import strategy as strategies
+from homoode_tf.training.files.checkpoints import Record
+from homoode_tf.training.files.lock import exclusive
+from homoode_tf.training.files.workdir import Workdir, WorkdirError
 from homoode_tf.training.interruption import Interrupted, Interruption
-from homoode_tf.training.lock import exclusive
-from homoode_tf.training.metrics import MetricsWriter
-from homoode_tf.training.profiler import Profiler
-from homoode_tf.training.progress import Progress
 from homoode_tf.training.run import Run
 from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.step import make_train_step
-from homoode_tf.training.workdir import Workdir, WorkdirError
+from homoode_tf.training.watch.clock import Clock
+from homoode_tf.training.watch.metrics import MetricsWriter
+from homoode_tf.training.watch.profiler import Profiler
+from homoode_tf.training.watch.progress import Progress
 
 # What a worker gets when one of the others is gone.
 _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
@@ -52,7 +52,7 @@ def train(
         config: What `get_config()` of a file in `configs/` returns.
         workdir: The run's folder.
         data_dir: Where the data sets are, or None for TFDS's default.
-        strategy: A name of `homoode_tf.training.strategy.NAMES`, or a strategy.
+        strategy: A name of `homoode_tf.training.devices.strategy.NAMES`, or a strategy.
         profile_steps: How many steps are traced into `events/`, for TensorBoard's profile plugin;
             the first three of this process are left out. It changes nothing else.
 

@@ -9,18 +9,19 @@ import keras
 import ml_collections
 import tensorflow as tf
 
-from homoode_tf import data, export, models
-from homoode_tf.training import strategy as strategies
-from homoode_tf.training import xla
-from homoode_tf.training.checkpoints import Checkpoints
+from homoode_tf import data, models
+from homoode_tf.serving import export
+from homoode_tf.training.devices import strategy as strategies
+from homoode_tf.training.devices import xla
 from homoode_tf.training.evaluation import Evaluator
+from homoode_tf.training.files.checkpoints import Checkpoints
+from homoode_tf.training.files.workdir import Workdir, WorkdirError
 from homoode_tf.training.inputs import Inputs
-from homoode_tf.training.plan import Plan
+from homoode_tf.training.milestones import Plan
 from homoode_tf.training.settings import TrainingSettings, read_section
 from homoode_tf.training.state import TrainState
 from homoode_tf.training.step import sum_over_replicas
 from homoode_tf.training.whitening import whiten_stem
-from homoode_tf.training.workdir import Workdir, WorkdirError
 
 # Their patches are a million, for 27 x 27 moments.
 _WHITENING_IMAGES = 5000
@@ -33,7 +34,7 @@ class Run:
         config: The whole config.
         workdir: The run's folder.
         data_dir: Where the data sets are, or None for TFDS's default.
-        strategy: A name of `homoode_tf.training.strategy.NAMES`, or a strategy.
+        strategy: A name of `homoode_tf.training.devices.strategy.NAMES`, or a strategy.
 
     Attributes:
         settings: The checked config.

@@ -5,9 +5,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from homoode_tf import config_fields
-from homoode_tf.solvers.runge_kutta import STEP_CONTROLS
-from homoode_tf.training.faults import POLICIES
+from homoode_tf import checks
+from homoode_tf.solvers.ode.runge_kutta import STEP_CONTROLS
+from homoode_tf.training.non_finite import POLICIES
 
 Settings = TypeVar("Settings")
 
@@ -238,19 +238,19 @@ def read_section(
 
 
 def _number(settings: Any, section: str, field: str, **limits: float) -> None:
-    config_fields.check_number(_name(section, field), getattr(settings, field), **limits)
+    checks.check_number(_name(section, field), getattr(settings, field), **limits)
 
 
 def _integer(settings: Any, section: str, field: str, **limits: int) -> None:
-    config_fields.check_integer(_name(section, field), getattr(settings, field), **limits)
+    checks.check_integer(_name(section, field), getattr(settings, field), **limits)
 
 
 def _choice(settings: Any, section: str, field: str, allowed: tuple[str, ...]) -> None:
-    config_fields.check_choice(_name(section, field), getattr(settings, field), allowed)
+    checks.check_choice(_name(section, field), getattr(settings, field), allowed)
 
 
 def _flag(settings: Any, section: str, field: str) -> None:
-    config_fields.check_flag(_name(section, field), getattr(settings, field))
+    checks.check_flag(_name(section, field), getattr(settings, field))
 
 
 def _name(section: str, field: str) -> str:

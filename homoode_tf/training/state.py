@@ -8,12 +8,12 @@ import keras
 import tensorflow as tf
 
 from homoode_tf.layers import ODELayer
-from homoode_tf.training import optimizers
-from homoode_tf.training.averaging import WeightAverage
-from homoode_tf.training.faults import Faults
-from homoode_tf.training.loss_scale import LossScale
+from homoode_tf.training.non_finite import Faults
+from homoode_tf.training.optimizers import build as optimizers
+from homoode_tf.training.optimizers.averaging import WeightAverage
+from homoode_tf.training.optimizers.loss_scale import LossScale
 from homoode_tf.training.settings import TrainingSettings
-from homoode_tf.training.totals import Totals
+from homoode_tf.training.watch.metric_sums import Totals
 
 # Far apart, so that no replica's dropout seed is another run's.
 _SEED_STRIDE = 1_000_003

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 
 from homoode_tf.training.objective import Gradient, correct, cross_entropy
-from homoode_tf.training.optimizers import clip_to_global_norm
+from homoode_tf.training.optimizers.build import clip_to_global_norm
 from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.state import TrainState
-from homoode_tf.training.totals import Totals
+from homoode_tf.training.watch.metric_sums import Totals
 
 
 def make_train_step(

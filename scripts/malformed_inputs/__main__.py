@@ -24,8 +24,6 @@ from collections.abc import Callable, Iterable, Sequence
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 # What the forks need. Importing runs no TensorFlow operation; see `processes`.
-import homoode_tf.predict.__main__
-import homoode_tf.training.command_line  # noqa: F401
 from scripts.malformed_inputs import arrays, checkpoints, command_lines, images, processes
 from scripts.malformed_inputs.case import (
     ARRAYS,

@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from homoode_tf.graph_errors import reason_lines
-from homoode_tf.predict import PredictionError, ServedModel
+from homoode_tf.serving.predict import PredictionError, ServedModel
 
 _PROGRAM = "python -m scripts.malformed_inputs.ask"
 

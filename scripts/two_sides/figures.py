@@ -9,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from homoode_tf.plot import Trajectory
+from homoode_tf.report.plot import Trajectory
 from scripts.two_sides.ways import Way
 
 _BLUE, _RED, _GREEN, _GREY = "#2a6f97", "#d1495b", "#4c956c", "#8d99a6"

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from homoode_tf.layers import HomoODE
-from homoode_tf.plot import Solve, follow
+from homoode_tf.report.plot import Solve, follow
 from scripts.two_sides.problem import RotatingMap, draw_conditions
 from scripts.two_sides.ways import recorded
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from benchmarks import input_pipeline
+from homoode_tf.training.files.workdir import Workdir
 from homoode_tf.training.run import Run
-from homoode_tf.training.workdir import Workdir
 
 DIGITS = pathlib.Path(__file__).parents[2] / "configs" / "digits.py"
 

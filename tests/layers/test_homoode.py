@@ -119,7 +119,7 @@ class TestStepControl:
         assert losses[-1] < losses[0]
 
     def test_errors(self):
-        with pytest.raises(ValueError, match="step_control must be one of 'batch', 'sample'"):
+        with pytest.raises(ValueError, match="step_control must be one of batch, sample"):
             HomoODE(LinearDynamics(), step_control="image")
         layer = HomoODE(LinearDynamics(), tfp.math.ode.DormandPrince())
         with (

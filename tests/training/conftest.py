@@ -5,7 +5,8 @@ import gc
 
 import pytest
 
-from homoode_tf.training import strategy, train
+from homoode_tf.training import train
+from homoode_tf.training.devices import strategy
 from tests.training import fakes
 
 

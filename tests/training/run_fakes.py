@@ -6,8 +6,9 @@ import time
 
 import tensorflow as tf
 
-from homoode_tf.training import command_line, train
+from homoode_tf import command_line
 from homoode_tf.training import loop as loop_module
+from homoode_tf.training import train
 from tests.training import fakes
 
 

@@ -15,7 +15,8 @@ import shutil
 import subprocess
 import sys
 
-from homoode_tf.training import command_line, train
+from homoode_tf import command_line
+from homoode_tf.training import train
 from tests.training import fakes
 
 

@@ -12,11 +12,11 @@ import pytest
 import tensorflow as tf
 
 from homoode_tf.training import evaluate, export, loop, run, train
-from homoode_tf.training.checkpoints import CheckpointError
-from homoode_tf.training.faults import NonFiniteError
+from homoode_tf.training.files.checkpoints import CheckpointError
+from homoode_tf.training.files.lock import LockedError, exclusive
+from homoode_tf.training.files.workdir import WorkdirError
 from homoode_tf.training.interruption import Interrupted
-from homoode_tf.training.lock import LockedError, exclusive
-from homoode_tf.training.workdir import WorkdirError
+from homoode_tf.training.non_finite import NonFiniteError
 from tests.training import fakes
 from tests.training.runs import (
     MEASURED,

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from homoode_tf.training.faults import NonFiniteError
+from homoode_tf.training.non_finite import NonFiniteError
 from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.state import TrainState
 from tests.training import fakes

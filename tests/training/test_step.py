@@ -7,10 +7,10 @@ import pytest
 import tensorflow as tf
 
 from homoode_tf.training.evaluation import Evaluator
-from homoode_tf.training.faults import Faults, NonFiniteError
 from homoode_tf.training.inputs import Inputs
-from homoode_tf.training.loss_scale import LossScale
+from homoode_tf.training.non_finite import Faults, NonFiniteError
 from homoode_tf.training.objective import cross_entropy
+from homoode_tf.training.optimizers.loss_scale import LossScale
 from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.state import TrainState
 from homoode_tf.training.step import make_train_step

@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from homoode_tf.checks import check_positive
 from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, empty_history, put_row
-from homoode_tf.solvers.validation import check_positive
 
 # Relative to the normalised columns; what the normal equations need to stay regular.
 _REGULARISATION = {tf.float64: 1e-11, tf.float32: 1e-6}

@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from homoode_tf.checks import check_choice, check_positive
 from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, dot, empty_history, put_row
-from homoode_tf.solvers.validation import check_choice, check_positive
 
 UPDATES = ("good", "bad")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from homoode_tf.checks import check_positive
 from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver
-from homoode_tf.solvers.validation import check_positive
 
 
 class Damped(FixedPointSolver):

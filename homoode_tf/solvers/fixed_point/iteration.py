@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from homoode_tf.checks import check_choice, check_positive
 from homoode_tf.solvers.fixed_point.results import (
     ON_FAILURE,
     FixedPointResults,
     FixedPointStatus,
     report_failure,
 )
-from homoode_tf.solvers.validation import check_choice, check_positive
 
 _RUNNING = 1
 Map = Callable[[tf.Tensor], tf.Tensor]

@@ -6,9 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from homoode_tf.checks import check_positive
 from homoode_tf.solvers.fixed_point.gmres import gmres
 from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver
-from homoode_tf.solvers.validation import check_positive
 
 
 class NewtonKrylov(FixedPointSolver):

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checks of arguments and of config fields, with errors that name what was given and expected."""
+
+import math
+import numbers
+from collections.abc import Collection
+from typing import Any
+
+from homoode_tf.errors import InvalidValueError
+
+# What a float32 can hold.
+_LARGEST_NUMBER = 3.4e38
+_INTEGERS_END = 2**31
+
+
+def check_number(
+    name: str,
+    value: Any,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+    optional: bool = False,
+) -> None:
+    """Refuses what is no finite number within the limits.
+
+    Args:
+        name: The argument's or field's, as the message gives it.
+        value: Its value.
+        at_least: The smallest allowed.
+        above: What it must be larger than.
+        at_most: The largest allowed; by default what a float32 can hold.
+        below: What it must be smaller than.
+        optional: Whether None is allowed too.
+
+    Raises:
+        InvalidValueError: If the value is refused.
+    """
+    limits = {"at least": at_least, "above": above, "at most": at_most, "below": below}
+    _check(name, value, "a number", numbers.Real, _LARGEST_NUMBER, limits, optional)
+
+
+def check_integer(
+    name: str,
+    value: Any,
+    *,
+    at_least: int | None = None,
+    at_most: int | None = None,
+    below: int = _INTEGERS_END,
+    optional: bool = False,
+) -> None:
+    """Refuses what is no integer within the limits; of 32 bits, if nothing else is said.
+
+    Args:
+        name: As of `check_number`, and so are the others.
+        value: Its value.
+        at_least: The smallest allowed.
+        at_most: The largest allowed.
+        below: What it must be smaller than.
+        optional: Whether None is allowed too.
+
+    Raises:
+        InvalidValueError: If the value is refused.
+    """
+    limits = {"at least": at_least, "at most": at_most, "below": below}
+    _check(name, value, "an integer", numbers.Integral, math.inf, limits, optional)
+
+
+def _check(name, value, kind, number_type, largest, limits, optional) -> None:
+    if value is None and optional:
+        return
+    allowed = isinstance(value, number_type) and not isinstance(value, bool)
+    if allowed:
+        allowed = (
+            abs(value) <= largest
+            and (limits["at least"] is None or value >= limits["at least"])
+            and (limits.get("above") is None or value > limits["above"])
+            and (limits["at most"] is None or value <= limits["at most"])
+            and (limits["below"] is None or value < limits["below"])
+        )
+        if not allowed and abs(value) > largest:
+            limits = {**limits, "at most": largest}
+    if not allowed:
+        # The bound of all integers is worth a word only where it was met.
+        said = [
+            f"{text} {limit}"
+            for text, limit in limits.items()
+            if limit is not None and (limit != _INTEGERS_END or isinstance(value, number_type))
+        ]
+        words = " ".join([kind, " and ".join(said)]).strip() + (" or None" if optional else "")
+        raise InvalidValueError(f"{name} must be {words}, got {value!r}.")
+
+
+def check_positive(name: str, value: Any, kind: type, optional: bool = False) -> None:
+    """Refuses, with an `InvalidValueError`, what is no positive and finite number of a kind.
+
+    Args:
+        name: The argument's, as the message gives it.
+        value: Its value.
+        kind: `numbers.Real` or `numbers.Integral`.
+        optional: Whether None is allowed too.
+    """
+    if value is None and optional:
+        return
+    if not isinstance(value, kind) or isinstance(value, bool) or not 0 < value < math.inf:
+        what = "integer" if kind is numbers.Integral else "finite number"
+        none = ", or None" if optional else ""
+        raise InvalidValueError(f"{name} must be a positive {what}{none}, got {value!r}.")
+
+
+def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
+    """Refuses, with an `InvalidValueError`, what is none of the names allowed."""
+    if not isinstance(value, str) or value not in allowed:
+        raise InvalidValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Refuses, with an `InvalidValueError`, what is neither True nor False."""
+    if not isinstance(value, bool):
+        raise InvalidValueError(f"{name} must be True or False, got {value!r}.")

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Flags in, one clear line out: how a script of this project starts and ends."""
+
+import pathlib
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NoReturn
+
+import tensorflow as tf
+from absl import app, flags, logging
+from ml_collections import config_flags
+
+from homoode_tf.training.files.checkpoints import CheckpointError
+from homoode_tf.training.files.lock import LockedError
+from homoode_tf.training.interruption import Interrupted
+from homoode_tf.training.loop import StepError, WorkerLostError
+from homoode_tf.training.non_finite import NonFiniteError
+
+_FAILURE, _USAGE = 1, 2
+# What a user can put right. Anything else is a mistake of ours, and keeps its traceback.
+_EXPECTED = (
+    CheckpointError,
+    LockedError,
+    NonFiniteError,
+    OSError,
+    StepError,
+    TypeError,
+    ValueError,
+    WorkerLostError,
+    tf.errors.OpError,
+)
+_TRACEBACK = "Traceback (most recent call last)"
+_CONFIG = re.compile(r"--?config(=|$)")
+_OVERRIDE = re.compile(r"--?config\.([^=]+)")
+
+
+def define_config(meaning: str) -> flags.FlagHolder:
+    """Defines the flag `--config`, the path of a config file.
+
+    Args:
+        meaning: The flag's help.
+
+    Returns:
+        The flag; its value is the locked config.
+    """
+    arguments, sys.argv = sys.argv, sys.argv[:1]
+    try:
+        # ml_collections reads the command line already when the flag is defined, and what is wrong
+        # with it would be a traceback.
+        return config_flags.DEFINE_config_file("config", None, meaning, lock_config=True)
+    finally:
+        sys.argv = arguments
+
+
+def run(main: Callable[[], None], default_config: pathlib.Path) -> None:
+    """Parses the flags, calls `main`, and exits.
+
+    What a user can put right (a flag, a config field, a folder, missing data) ends as one line on
+    the standard error: with status 2 where the command line is wrong, 1 where something else is,
+    and 128 + the signal's number after an interruption. `--verbosity=1` shows the traceback.
+
+    Args:
+        main: The script, without arguments.
+        default_config: The config file where `--config`, which `define_config` has defined, is not
+            given.
+    """
+    app.run(lambda _: _call(main), flags_parser=lambda argv: _parse(argv, default_config))
+
+
+def _call(main: Callable[[], None]) -> None:
+    try:
+        main()
+    except Interrupted as error:
+        _leave(error, error.exit_status)
+    except KeyboardInterrupt:
+        _leave("stopped by SIGINT before training began", 130)
+    except _EXPECTED as error:
+        if logging.level_debug():
+            raise
+        _leave(error, _FAILURE)
+
+
+def _parse(arguments: Sequence[str], default_config: pathlib.Path) -> list[str]:
+    arguments = list(arguments)
+    if not any(_CONFIG.match(argument) for argument in arguments):
+        arguments.insert(1, f"--config={default_config}")
+    # Where ml_collections looks for the overrides of a config's fields.
+    sys.argv = arguments
+    try:
+        rest = flags.FLAGS(arguments)
+        config = flags.FLAGS["config"].value
+        # A config that could not be read is only noticed when it is used.
+        if not hasattr(config, "keys"):
+            raise TypeError(f"get_config() must return a ConfigDict, it returned {config!r}")
+    except (Exception, SystemExit) as error:  # A config file is a program: it may raise anything.
+        if logging.level_debug():
+            raise
+        if isinstance(error, flags.Error) and _TRACEBACK not in str(error):
+            _leave(error, _USAGE)
+        reason = _unknown_field(arguments) or f"the config cannot be read: {_last_line(error)}"
+        _leave(reason, _USAGE)
+    if not flags.FLAGS["verbosity"].present:
+        # The notices of libraries would tear the progress bar; warnings are still shown.
+        logging.set_verbosity(logging.WARNING)
+    if len(rest) > 1:
+        _leave(f"unexpected arguments: {' '.join(rest[1:])}", _USAGE)
+    return rest
+
+
+def _unknown_field(arguments: Sequence[str]) -> str | None:
+    """Says which `--config.FIELD` there is not, and which there are.
+
+    ml_collections only says that there is none. So read the config without any override, and
+    look the fields up.
+    """
+    overrides = [match for match in map(_OVERRIDE.match, arguments) if match]
+    plain = [argument for argument in arguments if not _OVERRIDE.match(argument)]
+    flags.FLAGS.unparse_flags()
+    sys.argv = plain
+    try:
+        flags.FLAGS(plain, known_only=True)
+        config = flags.FLAGS["config"].value
+    except (Exception, SystemExit):  # The config itself cannot be read: report that error.
+        return None
+    for override in overrides:
+        if unknown := find_unknown(config, override[1]):
+            return unknown
+    return None
+
+
+def _last_line(error: BaseException) -> str:
+    """What an error of a config file says, without the traceback that ml_collections adds."""
+    if isinstance(error, SystemExit):
+        return f"its program ends with sys.exit({error.code!r})"
+    text = str(error) or type(error).__name__
+    return text.strip().splitlines()[-1] if _TRACEBACK in text else text
+
+
+def find_unknown(config: Mapping[str, Any], path: str) -> str | None:
+    """Returns what is wrong with the dotted `path` of a config field, or None.
+
+    Args:
+        config: A nested config.
+        path: As in `--config.PATH`.
+
+    Returns:
+        A sentence that names the fields there are.
+
+    Example:
+        >>> find_unknown({"model": {"channels": 64}}, "model.chanels")
+        "config.model has no field 'chanels'; the known ones are channels."
+    """
+    group, prefix = config, "config"
+    for name in path.split("."):
+        if not hasattr(group, "keys"):
+            return f"{prefix} is a value, it has no field {name!r}."
+        if name not in group:
+            known = ", ".join(sorted(group.keys()))
+            return f"{prefix} has no field {name!r}; the known ones are {known}."
+        group, prefix = group[name], f"{prefix}.{name}"
+    return None
+
+
+def _leave(reason: object, status: int) -> NoReturn:
+    """Ends the process with one line on the standard error."""
+    text = " ".join(str(reason).split()) or type(reason).__name__
+    print(f"{pathlib.Path(sys.argv[0]).name}: {text}", file=sys.stderr, flush=True)
+    sys.exit(status)

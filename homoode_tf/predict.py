@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Classifies image files: the short name of `homoode_tf.serving.predict`."""
+
+import sys
+
+from homoode_tf.serving.predict import (
+    ImageError,
+    ModelError,
+    PredictionError,
+    Predictions,
+    ServedModel,
+    find,
+    read,
+)
+
+__all__ = [
+    "ImageError",
+    "ModelError",
+    "PredictionError",
+    "Predictions",
+    "ServedModel",
+    "find",
+    "read",
+]
+
+if __name__ == "__main__":
+    from homoode_tf.serving.predict.command import main
+
+    sys.exit(main())

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains models side by side and reports on them.
+
+    python -m homoode_tf.compare --config=configs/compare_digits.py [--workdir=DIR] [--data_dir=DIR]
+        [--jobs=N]
+
+Each run is a process of its own, one after the other or `--jobs` at a time; with more than one the
+seconds a step are those of a share of the machine. The same command again goes on where it was
+stopped. In the workdir stand `results.json`, `table.md` and `curves.png`, up to date after every
+run.
+"""
+
+import importlib.util
+import json
+import pathlib
+import signal
+
+from absl import flags
+
+from homoode_tf import command_line
+from homoode_tf.report.compare import processes, summary
+from homoode_tf.report.compare.experiment import Experiment
+from homoode_tf.training.files.workdir import write_atomically
+from homoode_tf.training.interruption import Interrupted
+
+_CONFIG = command_line.define_config("The comparison, a configs/compare_*.py.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Folder of all runs. Default: runs/compare_DATASET."
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of the TFDS data sets. Default: TFDS's own."
+)
+_JOBS = flags.DEFINE_integer("jobs", 1, "Runs at a time, each on its share of the cores.")
+
+
+def main() -> None:
+    """Does what the flags say."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ValueError("matplotlib is not installed; run: pip install -e '.[plots]'")
+    config = _CONFIG.value
+    workdir = _WORKDIR.value or f"runs/compare_{config.recipe.dataset}"
+    experiment = Experiment(config, workdir)
+    for name, (task, initial_point) in experiment.parameters.items():
+        print(f"{name}: {task:,} parameters, {initial_point} of the initial point", flush=True)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    outcomes = processes.train(experiment.members, _DATA_DIR.value, _JOBS.value)
+    for number, (member, outcome) in enumerate(outcomes, start=1):
+        text = outcome.get("failure") or f"test accuracy {outcome['test_accuracy']:.2%}"
+        count = len(experiment.members)
+        print(f"[{number}/{count}] {member.model}, seed {member.seed}: {text}", flush=True)
+        _report(experiment)
+    print(summary.markdown_table(summary.summarise(experiment)))
+
+
+def _stop(number, _frame) -> None:
+    name = signal.Signals(number).name
+    raise Interrupted(number, f"stopped by {name}; the same command goes on where the runs stand")
+
+
+def _report(experiment: Experiment) -> None:
+    from homoode_tf.report.compare import figures
+
+    found = summary.summarise(experiment)
+    write_atomically(experiment.workdir / "results.json", json.dumps(found, indent=1) + "\n")
+    write_atomically(experiment.workdir / "table.md", summary.markdown_table(found))
+    figures.curves(experiment.workdir / "curves.png", found)
+
+
+def start() -> None:
+    """Parses the command line and runs the command."""
+    command_line.run(main, default_config=pathlib.Path("configs") / "compare_digits.py")

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Draws the figures of a run: `python -m homoode_tf.plot --workdir DIR [--images 8]`.
+
+Reads the run's folder and writes PNG files, and `diagnostics.json` with the numbers behind them,
+to `figures/` in it. Ends with status 0 if every figure that makes sense for the model is there, 1
+if the run lacks something that one of them needs, and 2 if nothing could be done.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+_PROGRAM = "python -m homoode_tf.plot"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog=_PROGRAM, description="Draws the figures of a run.")
+    parser.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder")
+    parser.add_argument(
+        "--data_dir", metavar="DIR", help="where the data sets are (default: TFDS's own folder)"
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", help="where the figures go (default: figures/ in the workdir)"
+    )
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=8,
+        metavar="N",
+        help="test images whose trajectories are drawn (default: 8)",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        from homoode_tf.report.plot.drawing import DIAGNOSTICS, draw
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "matplotlib":
+            raise
+        return _fail("the figures need matplotlib; install it with pip install -e '.[plots]'")
+    if options.images < 1:
+        return _fail(f"--images must be at least 1, got {options.images}")
+    try:
+        report = draw(options.workdir, options.data_dir, options.output, options.images)
+    except (OSError, ValueError) as error:
+        return _fail(" ".join(str(error).split()))
+    for line in [*report.summary, *report.senseless]:
+        print(line)
+    print(f"Written to {report.folder}: {', '.join([*report.drawn, DIAGNOSTICS])}")
+    for problem in report.missing:
+        print(f"{_PROGRAM}: {problem}", file=sys.stderr)
+    return 1 if report.missing else 0
+
+
+def _fail(reason: str) -> int:
+    print(f"{_PROGRAM}: {reason}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The history of a run: what `metrics.jsonl` says of each logged step."""
+
+import dataclasses
+import math
+import os
+import pathlib
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from homoode_tf.training.watch.metrics import read_metrics
+
+
+class HistoryError(ValueError):
+    """There is no history to read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Series:
+    """One metric over training.
+
+    Attributes:
+        steps: int64 array of shape (n,), the training steps that it was logged at.
+        values: float64 array of shape (n,), finite.
+    """
+
+    steps: np.ndarray
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+
+class History:
+    """The metrics of a run, by name.
+
+    Args:
+        lines: One mapping a logged step, with its `step` and the metrics of that step.
+
+    Example:
+        >>> History([{"step": 10, "loss": 2.0}, {"step": 20, "loss": 1.0}]).series("loss").values
+        array([2., 1.])
+    """
+
+    def __init__(self, lines: Sequence[dict[str, Any]]):
+        self._lines = list(lines)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> "History":
+        """Reads a file of metrics.
+
+        Args:
+            path: A run's `metrics.jsonl`.
+
+        Returns:
+            The history, of at least one step.
+
+        Raises:
+            HistoryError: If there is no such file, or no line in it.
+        """
+        path = pathlib.Path(path)
+        if not path.exists():
+            raise HistoryError(f"{path} is missing: no step was logged yet")
+        lines = read_metrics(path)
+        if not lines:
+            raise HistoryError(f"{path} is empty: no step was logged yet")
+        return cls(lines)
+
+    @property
+    def last_step(self) -> int:
+        """The last logged step."""
+        return max(line["step"] for line in self._lines)
+
+    def series(self, name: str) -> Series:
+        """Returns the metric `name`; of length 0 where it was never logged as a finite number."""
+        points = [
+            (line["step"], line[name])
+            for line in self._lines
+            if _is_number(line.get(name)) and math.isfinite(line[name])
+        ]
+        return Series(
+            np.array([step for step, _ in points], np.int64),
+            np.array([value for _, value in points], np.float64),
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

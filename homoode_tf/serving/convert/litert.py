@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The LiteRT (TFLite) format: TensorFlow's own converter, LiteRT's interpreter."""
+
+import os
+import pathlib
+import re
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+
+from homoode_tf.graph_errors import reason_lines
+from homoode_tf.serving.predict.served_model import SIGNATURE
+
+PACKAGES = ("ai_edge_litert",)
+EXTRA = "litert"
+_WITHOUT_EQUIVALENT = re.compile(r"'tf\.(\w+)' op is neither")
+
+
+def translate(saved_model: str | os.PathLike) -> bytes:
+    """Translates a SavedModel with LiteRT's builtin operations alone.
+
+    Args:
+        saved_model: The folder.
+
+    Returns:
+        The content of a .tflite file whose signature `serve` has the SavedModel's names.
+
+    Raises:
+        ValueError: If an operation has no equivalent.
+    """
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        os.fspath(saved_model), signature_keys=[SIGNATURE]
+    )
+    try:
+        return converter.convert()
+    except Exception as error:  # The converter's own type is not public.
+        missing = sorted(set(_WITHOUT_EQUIVALENT.findall(str(error))))
+        reason = f"LiteRT has no operation for {', '.join(missing)}"
+        raise ValueError(reason if missing else reason_lines(error)[0]) from None
+
+
+def load(path: pathlib.Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Returns a function from images to outputs by name that runs the file in the interpreter."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=os.fspath(path))
+    runner = interpreter.get_signature_runner(SIGNATURE)
+    return lambda images: runner(images=images)

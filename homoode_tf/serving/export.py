@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes a trained classifier as a SavedModel that needs nothing of this package to run."""
+
+import contextlib
+import pathlib
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from homoode_tf.layers import ImplicitLayer
+from homoode_tf.serving import checksums
+
+SIGNATURE = "serve"
+
+
+def save(
+    model: keras.Model,
+    directory: str | pathlib.Path,
+    image_shape: Sequence[int],
+    class_names: Sequence[str] = (),
+    step_control: str = "sample",
+) -> None:
+    """Saves `model` with its preprocessing under the signature `serve`.
+
+    The signature takes `images`, uint8 of shape (batch, height, width, channels) with any batch
+    size, and returns `logits` and `probabilities`, float32 of shape (batch, classes), and `class`,
+    int64 of shape (batch,). Where names were given, the loaded object has a method `class_names()`
+    that returns them as a string tensor. `tf.saved_model.load` reads it in a process without this
+    package.
+
+    Args:
+        model: A classifier from images in 0..255 to logits, such as `models.ImageClassifier`.
+        directory: Where to write; an earlier SavedModel there is replaced.
+        image_shape: (height, width, channels) of the images.
+        class_names: Names of the classes, in the order of the logits.
+        step_control: How the solvers of the model's implicit layers step: "sample", so that an
+            image's answer does not depend on the images beside it, or "batch".
+
+    Raises:
+        ValueError: If a solver cannot step so.
+
+    Example:
+        >>> save(model, "saved_model", (32, 32, 3))  # doctest: +SKIP
+        >>> serve = tf.saved_model.load("saved_model").signatures["serve"]  # doctest: +SKIP
+        >>> serve(images=images)["class"]  # doctest: +SKIP
+    """
+    spec = tf.TensorSpec((None, *image_shape), tf.uint8, name="images")
+
+    @tf.function(input_signature=[spec])
+    def serve(images):
+        # A loaded signature does not check shapes itself, and a convolution that gets a wrong
+        # one may end the process.
+        images = tf.ensure_shape(images, spec.shape)
+        logits = model(images, training=False)
+        return {
+            "logits": logits,
+            "probabilities": tf.nn.softmax(logits),
+            "class": tf.argmax(logits, axis=-1),
+        }
+
+    module = tf.Module()
+    # Only the variables: tracking the model would save one more traced call for every layer.
+    module.state = [variable.value for variable in model.variables]
+    module.serve = serve
+    if class_names:
+        module.class_names = tf.function(lambda: tf.constant(list(class_names)), input_signature=[])
+    with contextlib.ExitStack() as stack:
+        for layer in model._flatten_layers():
+            if isinstance(layer, ImplicitLayer):
+                stack.enter_context(layer.serving(step_control))
+        tf.saved_model.save(
+            module,
+            str(directory),
+            signatures={SIGNATURE: serve},
+            # Serving needs no gradients, and saving them would trace every backward pass.
+            options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
+        )
+    checksums.write(directory)

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An exported classifier, loaded and checked.
+
+TensorFlow is imported when a model is loaded, not before: a wrong flag of the command is answered
+at once, and the command sets TensorFlow's log level first.
+"""
+
+import dataclasses
+import os
+
+import numpy as np
+
+from homoode_tf.graph_errors import reason_lines
+from homoode_tf.serving import checksums
+
+SIGNATURE = "serve"
+
+
+class ModelError(ValueError):
+    """A folder that holds no SavedModel of `serving.export`, or a damaged one; one line."""
+
+
+class PredictionError(RuntimeError):
+    """The model failed on these images, as by a solver that did not reach its final time."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Predictions:
+    """What a model says of n images.
+
+    Attributes:
+        classes: int64 array of shape (n,), the most probable class of each image.
+        probabilities: float32 array of shape (n, number of classes).
+        logits: float32 array of shape (n, number of classes).
+    """
+
+    classes: np.ndarray
+    probabilities: np.ndarray
+    logits: np.ndarray
+
+    def most_probable(self, count: int) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the `count` most probable classes of each image, most probable first.
+
+        Args:
+            count: At least 1; where there are fewer classes, all of them.
+
+        Returns:
+            The classes, int64, and their probabilities, float32, both of shape (n, count). Classes
+            with equal logits stand in the order of their numbers.
+        """
+        # By logits, as `classes` is: two of them can round to the same probability.
+        order = np.argsort(-self.logits, axis=-1, kind="stable")[:, :count]
+        return order, np.take_along_axis(self.probabilities, order, axis=-1)
+
+
+class ServedModel:
+    """A SavedModel written by `serving.export.save`, to be asked from any number of threads.
+
+    Args:
+        directory: The SavedModel's folder.
+
+    Attributes:
+        image_shape: (height, width, channels) of the images.
+        num_classes: How many classes the model tells apart.
+        class_names: Their names, or None where the export has none.
+
+    Raises:
+        ModelError: If the folder holds no SavedModel or a damaged one, if it lacks the signature
+            `serve` of `serving.export.save`, or if its images have neither 1 nor 3 channels.
+
+    Example:
+        >>> model = ServedModel("runs/digits/saved_model")  # doctest: +SKIP
+        >>> images = np.zeros((5, *model.image_shape), np.uint8)  # doctest: +SKIP
+        >>> model.predict(images).probabilities.shape  # doctest: +SKIP
+        (5, 10)
+    """
+
+    def __init__(self, directory: str | os.PathLike):
+        import tensorflow as tf
+
+        directory = os.fspath(directory)
+        if not os.path.isdir(directory):
+            raise ModelError(f"{directory}: no such folder")
+        try:
+            checksums.check(directory)
+            # Kept as a whole: the signature alone does not keep the variables alive.
+            self._loaded = tf.saved_model.load(directory)
+            self._serve = self._loaded.signatures.get(SIGNATURE)
+        except Exception as error:  # Damaged files bring about errors of any type.
+            raise ModelError(
+                f"{directory}: no readable SavedModel: {reason_lines(error)[0]}"
+            ) from None
+        if self._serve is None:
+            names = ", ".join(sorted(self._loaded.signatures)) or "none"
+            raise ModelError(f"{directory}: has no signature {SIGNATURE!r}; it has: {names}")
+        try:
+            self.image_shape, self.num_classes = _check_signature(self._serve)
+            self.class_names = self._read_class_names()
+        except ModelError as error:
+            raise ModelError(f"{directory}: {error}") from None
+
+    def predict(self, images: np.ndarray) -> Predictions:
+        """Classifies images. Safe to call from several threads at a time.
+
+        Args:
+            images: uint8 array of shape (n, height, width, channels) with values 0..255, n >= 0.
+
+        Returns:
+            The model's answers, in the order of the images.
+
+        Raises:
+            ValueError: If the images have another type or shape.
+            PredictionError: If the model fails on one of the images.
+        """
+        import tensorflow as tf
+
+        wanted = f"images must be uint8 of shape (n, {', '.join(map(str, self.image_shape))})"
+        try:
+            images = np.asarray(images)
+        except ValueError as error:  # As of rows of different lengths.
+            raise ValueError(f"{wanted}, got what makes no array: {error}") from None
+        if images.dtype != np.uint8 or images.shape[1:] != self.image_shape or not images.ndim:
+            raise ValueError(f"{wanted}, got {images.dtype} of shape {images.shape}")
+        if not len(images):
+            nothing = np.zeros((0, self.num_classes), np.float32)
+            return Predictions(np.zeros(0, np.int64), nothing, nothing)
+        try:
+            answer = self._serve(images=tf.constant(images))
+        except tf.errors.OpError as error:
+            raise PredictionError(reason_lines(error)[0]) from None
+        return Predictions(
+            answer["class"].numpy(), answer["probabilities"].numpy(), answer["logits"].numpy()
+        )
+
+    def _read_class_names(self) -> tuple[str, ...] | None:
+        if not hasattr(self._loaded, "class_names"):
+            return None
+        try:
+            names = tuple(name.decode() for name in self._loaded.class_names().numpy())
+        except Exception as error:  # It may be any object of that name.
+            raise ModelError(f"class_names() gives no names: {reason_lines(error)[0]}") from None
+        if len(names) != self.num_classes:
+            raise ModelError(f"has {len(names)} names for {self.num_classes} classes")
+        return names
+
+
+def _check_signature(serve) -> tuple[tuple[int, int, int], int]:
+    """Returns the image shape and the number of classes of a signature.
+
+    Raises:
+        ModelError: If its inputs or outputs are others than those of `serving.export.save`.
+    """
+    inputs = serve.structured_input_signature[1]
+    images = inputs.get("images")
+    # Of unknown rank, a shape has no length.
+    shape = tuple(images.shape) if images is not None and images.shape.rank == 4 else ()
+    if (
+        len(inputs) != 1
+        or not shape
+        or images.dtype.name != "uint8"
+        or shape[0] is not None
+        or None in shape[1:]
+        or shape[3] not in (1, 3)
+    ):
+        found = ", ".join(f"{name}: {x.dtype.name} {x.shape}" for name, x in inputs.items())
+        raise ModelError(
+            f"{SIGNATURE!r} must take images: uint8 (None, height, width, 1 or 3), "
+            f"but takes {found or 'nothing'}"
+        )
+    outputs = serve.structured_outputs
+    ranks = {"class": 1, "logits": 2, "probabilities": 2}
+    if any(name not in outputs or outputs[name].shape.rank != rank for name, rank in ranks.items()):
+        found = ", ".join(f"{name}: {x.shape}" for name, x in sorted(outputs.items()))
+        raise ModelError(
+            f"{SIGNATURE!r} must return class (n,), logits and probabilities (n, classes), "
+            f"but returns {found or 'nothing'}"
+        )
+    num_classes = outputs["probabilities"].shape[-1]
+    if num_classes is None:
+        raise ModelError(f"{SIGNATURE!r} does not say how many classes there are")
+    return shape[1:], num_classes

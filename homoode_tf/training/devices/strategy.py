@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which devices a run uses."""
+
+import os
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from homoode_tf.training.devices import cluster
+
+NAMES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
+
+
+def create(name: str = "auto") -> tf.distribute.Strategy:
+    """Makes a distribution strategy by name.
+
+    Args:
+        name: "one_device", the first GPU where there is one and the CPU otherwise; "mirrored",
+            all GPUs of this machine, or all of its logical CPU devices; "multi_worker", the
+            processes that `TF_CONFIG` or SLURM's variables list; "tpu", the TPU that `TPU_NAME`
+            names, or this machine's own; "auto", the first that fits: "multi_worker" where several
+            processes are listed, "tpu" where there is one, "mirrored" where there are several
+            GPUs, and "one_device" otherwise.
+
+    Returns:
+        The strategy. It must be made before any other TensorFlow operation runs, for
+        "multi_worker" then starts the group of processes.
+
+    Raises:
+        ValueError: If the name is unknown, or what it needs is not there.
+    """
+    if name not in NAMES:
+        raise ValueError(f"strategy must be one of {', '.join(NAMES)}, got {name!r}.")
+    if name == "multi_worker" or (name == "auto" and cluster.has_several_workers()):
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster.resolve())
+    if name == "tpu" or (name == "auto" and tf.config.list_physical_devices("TPU")):
+        return _tpu()
+    gpus = tf.config.list_logical_devices("GPU")
+    if name == "mirrored" or (name == "auto" and len(gpus) > 1):
+        devices = gpus or tf.config.list_logical_devices("CPU")
+        # On CPUs the default reduces by collectives, whose keys a second strategy in the same
+        # process would use again, with other shapes.
+        reduction = None if gpus else tf.distribute.ReductionToOneDevice()
+        return tf.distribute.MirroredStrategy([device.name for device in devices], reduction)
+    return tf.distribute.OneDeviceStrategy("/gpu:0" if gpus else "/cpu:0")
+
+
+def has_several_workers(strategy: tf.distribute.Strategy) -> bool:
+    """Returns whether the strategy spans several processes."""
+    resolver = strategy.cluster_resolver
+    return resolver is not None and sum(map(len, resolver.cluster_spec().as_dict().values())) > 1
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Returns whether this process writes checkpoints, logs and results."""
+    resolver = strategy.cluster_resolver
+    if resolver is None or not resolver.cluster_spec().jobs:
+        return True
+    return resolver.task_type in (None, "chief") or (
+        "chief" not in resolver.cluster_spec().jobs and resolver.task_id == 0
+    )
+
+
+def largest_over_workers(strategy: tf.distribute.Strategy) -> Callable[[int], int]:
+    """Returns a function from a worker's number to the largest that any worker gave.
+
+    Of several workers each must call it equally often, for it waits for the others.
+
+    Args:
+        strategy: The run's distribution strategy.
+    """
+    if not has_several_workers(strategy):
+        return lambda number: number
+
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec((1,), tf.int64)])
+    def gather(number):
+        def on_replica():
+            # identity, because an argument has no device that says where to gather.
+            mine = tf.identity(number)
+            return tf.distribute.get_replica_context().all_gather(mine, axis=0)
+
+        return strategy.experimental_local_results(strategy.run(on_replica))[0]
+
+    return lambda number: int(tf.reduce_max(gather(tf.constant([number], tf.int64))))
+
+
+def _tpu() -> tf.distribute.Strategy:
+    address = os.environ.get("TPU_NAME", "local")
+    try:
+        resolver = tf.distribute.cluster_resolver.TPUClusterResolver(address)
+        tf.config.experimental_connect_to_cluster(resolver)
+        tf.tpu.experimental.initialize_tpu_system(resolver)
+    except (tf.errors.OpError, ValueError, RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"strategy tpu cannot use the TPU {address!r} ({reason}): set TPU_NAME to its name or "
+            "address, or choose another --strategy."
+        ) from error
+    return tf.distribute.TPUStrategy(resolver)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The files of a run: its folder, its checkpoints, its lock."""

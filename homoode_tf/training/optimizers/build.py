@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two optimisers of a run: the task's and the initial point's."""
+
+from collections.abc import Sequence
+
+import keras
+import tensorflow as tf
+
+from homoode_tf.training.optimizers.muon import ConvMuon
+from homoode_tf.training.optimizers.schedules import EveryPeriod, WarmupCosine
+from homoode_tf.training.settings import InitialPointSettings, OptimizerSettings
+
+
+def task_optimizer(
+    settings: OptimizerSettings, total_steps: int, variables: Sequence[keras.Variable]
+) -> keras.optimizers.Optimizer:
+    """Builds the optimiser of the task's weights, with its slots.
+
+    Clipping is not its business: Keras would clip the gradient of each replica by itself, before
+    the sum over replicas (see `clip_to_global_norm`).
+
+    Args:
+        settings: `config.optimizer`.
+        total_steps: Steps of the whole run, over which the cosine falls.
+        variables: The task's weights.
+
+    Returns:
+        A built Keras optimiser.
+    """
+    rate = WarmupCosine(
+        settings.learning_rate, settings.final_learning_rate, total_steps, settings.warmup_fraction
+    )
+    decay = settings.weight_decay or None
+    if settings.name in ("adam", "adamw"):
+        # Both names mean the same thing: Keras's Adam decouples its weight decay, too.
+        optimizer = keras.optimizers.Adam(
+            rate,
+            weight_decay=decay,
+            beta_1=settings.beta_1,
+            beta_2=settings.beta_2,
+            epsilon=settings.epsilon,
+        )
+    elif settings.name == "sgd":
+        optimizer = keras.optimizers.SGD(
+            rate, momentum=settings.momentum, nesterov=settings.nesterov, weight_decay=decay
+        )
+    else:
+        optimizer = ConvMuon(
+            rate,
+            momentum=settings.momentum,
+            nesterov=settings.nesterov,
+            weight_decay=decay,
+            adam_weight_decay=decay,
+            adam_lr_ratio=settings.adam_learning_rate / settings.learning_rate,
+            adam_beta_1=settings.beta_1,
+            adam_beta_2=settings.beta_2,
+            epsilon=settings.epsilon,
+        )
+    if decay:
+        # Scales and biases are few and their size has a meaning of its own: decay kernels only.
+        optimizer.exclude_from_weight_decay([v for v in variables if len(v.shape) < 2])
+    optimizer.build(list(variables))
+    return optimizer
+
+
+def initial_point_optimizer(
+    settings: InitialPointSettings,
+    task: OptimizerSettings,
+    total_steps: int,
+    variables: Sequence[keras.Variable],
+) -> keras.optimizers.Optimizer | None:
+    """Builds the initial point's plain SGD, active at every `settings.period`-th step.
+
+    Its rate falls by the same cosine and to the same share of its peak as the task's.
+
+    Args:
+        settings: `config.initial_point`.
+        task: `config.optimizer`, for that share.
+        total_steps: Steps of the whole run.
+        variables: The initial point's trainable variables.
+
+    Returns:
+        A built Keras optimiser, or None where there is nothing to train.
+    """
+    if not variables:
+        return None
+    final = settings.learning_rate * task.final_learning_rate / task.learning_rate
+    rate = EveryPeriod(WarmupCosine(settings.learning_rate, final, total_steps), settings.period)
+    optimizer = keras.optimizers.SGD(rate)
+    optimizer.build(list(variables))
+    return optimizer
+
+
+def clip_to_global_norm(gradients: Sequence[tf.Tensor], largest: float) -> list[tf.Tensor]:
+    """Scales one replica's share of the gradient so that the sum's norm is at most `largest`.
+
+    Args:
+        gradients: This replica's gradients, whose sum over replicas is the gradient.
+        largest: The bound; 0 leaves the gradients alone.
+
+    Returns:
+        The scaled shares. Must be called in replica context.
+    """
+    if largest == 0:
+        return list(gradients)
+    replica = tf.distribute.get_replica_context()
+    summed = replica.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
+    norm = tf.linalg.global_norm(summed)
+    # max() keeps a gradient of norm zero from becoming 0 / 0.
+    scale = tf.minimum(1.0, largest / tf.maximum(norm, 1e-12))
+    return [gradient * tf.cast(scale, gradient.dtype) for gradient in gradients]

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Metrics on disk: one JSON line a logged step, and events for TensorBoard."""
+
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from homoode_tf.training.files.workdir import write_atomically
+
+# What `tf.summary.scalar` writes, which needs TensorBoard to be installed; reading needs it only.
+_SCALAR = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"}, data_class=1)
+
+
+class MetricsWriter:
+    """Appends metrics to a JSON-lines file and to TensorBoard events.
+
+    Lines of steps after `step` are removed first: a run that was killed has logged steps that its
+    resumed process makes again, and no step shall stand in the file twice.
+
+    Args:
+        path: The JSON-lines file.
+        events: Folder of the events.
+        step: The step that training goes on from.
+        writes: Whether this process writes; of several workers only the chief does.
+
+    Example:
+        >>> with MetricsWriter(path, events, step=0) as metrics:  # doctest: +SKIP
+        ...     metrics.write(50, {"loss": 0.7})
+    """
+
+    def __init__(self, path: pathlib.Path, events: pathlib.Path, step: int, writes: bool = True):
+        self._file, self._events = None, None
+        if not writes:
+            return
+        if path.exists():
+            kept = [line for line in read_metrics(path) if line["step"] <= step]
+            write_atomically(path, "".join(map(_to_line, kept)))
+        self._file = path.open("a", encoding="utf-8")
+        self._events = tf.summary.create_file_writer(str(events))
+
+    def __enter__(self) -> "MetricsWriter":
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._events.close()
+
+    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Writes one line, so that it is on disk when this returns.
+
+        Args:
+            step: The step that the metrics belong to.
+            metrics: Finite numbers under their names.
+        """
+        if self._file is None:
+            return
+        self._file.write(_to_line({"step": step, **metrics}))
+        self._file.flush()
+        with self._events.as_default(step=step):
+            for name, value in metrics.items():
+                tf.summary.write(name, tf.constant(value, tf.float32), metadata=_SCALAR)
+        self._events.flush()
+
+
+def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
+    """Reads the lines that `MetricsWriter` has written.
+
+    Lines that are no JSON object with a step are left out: the last line of a process that was
+    killed while it wrote, or that still writes, may be cut short.
+
+    Args:
+        path: The JSON-lines file; it must exist.
+
+    Returns:
+        One mapping a line, with its `step` and the metrics of that step.
+    """
+    lines = []
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if isinstance(line, dict) and isinstance(line.get("step"), int):
+            lines.append(line)
+    return lines
+
+
+def _to_line(metrics: Mapping[str, Any]) -> str:
+    return json.dumps(metrics) + "\n"

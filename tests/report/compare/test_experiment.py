@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+import importlib
+
+import ml_collections
+import pytest
+
+from homoode_tf.report.compare import Experiment
+
+CONFIGS = ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", "cifar100")
+
+
+def load(name):
+    return importlib.import_module(f"configs.compare_{name}").get_config()
+
+
+def without_model(config):
+    return {field: value for field, value in config.items() if field != "model"}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_parameters_agree_to_one_per_cent(name, tmp_path):
+    """An `Experiment` refuses to be made otherwise."""
+    experiment = Experiment(load(name), tmp_path)
+    assert experiment.dataset == name
+    family = {
+        "resnet",
+        "neural_ode",
+        "augmented_neural_ode",
+        "deq",
+        "homoode",
+        "homoode_mean_z0",
+        "homoode_zero_z0",
+    }
+    extra = {"homoode_fixed_z0"} if name == "digits" else set()
+    assert set(experiment.model_names) == family | extra
+    learned = {n for n, (_, initial_point) in experiment.parameters.items() if initial_point}
+    assert learned == {"homoode"}
+
+
+def test_the_ablation_changes_one_thing_at_a_time(tmp_path):
+    experiment = Experiment(load("cifar10_ablation"), tmp_path)
+    recipe = load("cifar10").recipe.to_dict()
+    models = {name: experiment.config_of(name).to_dict() for name in experiment.model_names}
+    assert models["homoode"] == recipe
+    for name, config in models.items():
+        if name not in ("homoode", "neural_ode"):
+            base = models["neural_ode" if name.startswith("neural_ode") else "homoode"]
+            changed = {k for k, v in config["model"].items() if v != base["model"][k]}
+            assert len(changed) == (2 if "tolerance" in name else 1), name
+            assert without_model(config) == without_model(base)
+
+
+def test_members_differ_in_model_and_seed_alone(tmp_path):
+    experiment = Experiment(load("digits"), tmp_path)
+    assert len(experiment.members) == 8 * 5
+    assert len({member.workdir for member in experiment.members}) == 8 * 5
+    # All models of a seed come before the next seed.
+    assert [member.seed for member in experiment.members[:9]] == [0] * 8 + [1]
+    for member in experiment.members:
+        config = member.config.to_dict()
+        own = experiment.config_of(member.model).to_dict()
+        assert config.pop("seed") == member.seed
+        own.pop("seed")
+        assert config == own
+    first, *others = (experiment.config_of(name).to_dict() for name in experiment.model_names)
+    for other in others:
+        assert without_model(other) == without_model(first)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"models": {"a": {"model": {"chanels": 3}}}}, "config.models.a does not fit"),
+        (
+            {"models": {"a": {}, "b": {"model": {"channels": 96}}}},
+            "must agree to 1%",
+        ),
+        ({"models": {}}, "must not be empty"),
+        ({"seeds": ()}, "must not be empty"),
+        ({"seed": 1}, "has the fields recipe, models, seeds"),
+        ({"models": {"a": {"model": {"layer": "ode"}}}}, "config.model.layer must be one of"),
+    ],
+)
+def test_errors(change, message, tmp_path):
+    config = ml_collections.ConfigDict({**load("digits").to_dict(), **change})
+    with pytest.raises(ValueError, match=message):
+        Experiment(config, tmp_path)

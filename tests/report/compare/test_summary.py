@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import math
+import types
+
+import pytest
+
+from homoode_tf.report.compare import figures, summary
+
+RESULT = {
+    "nfe_forward": 7.0,
+    "nfe_backward": 6.0,
+    "peak_memory_mb": 900.0,
+    "seconds": 60.0,
+    "examples_per_second": 320.0,
+}
+LINES = [
+    {"step": 10, "epoch": 1, "nfe_forward": 13.0, "nfe_backward": 12.0},
+    {"step": 40, "epoch": 2, "nfe_forward": 7.0, "nfe_backward": 6.0, "validation_accuracy": 0.9},
+]
+
+
+@pytest.fixture
+def experiment(tmp_path):
+    """Model "a" with two results, "b" with one, a failure and a run not begun."""
+    members = []
+    for model, seed in (("a", 0), ("a", 1), ("b", 0), ("b", 1), ("b", 2)):
+        workdir = tmp_path / model / str(seed)
+        workdir.mkdir(parents=True)
+        members.append(types.SimpleNamespace(model=model, seed=seed, workdir=workdir))
+    for member, accuracy in zip(members[:3], (0.9, 0.8, 0.7), strict=True):
+        result = json.dumps({**RESULT, "test_accuracy": accuracy})
+        (member.workdir / "result.json").write_text(result)
+        lines = "".join(json.dumps(line) + "\n" for line in LINES)
+        (member.workdir / "metrics.jsonl").write_text(lines + '{"step": 50, "ep')
+    (members[3].workdir / "failure.json").write_text('{"failure": "diverged"}')
+    return types.SimpleNamespace(
+        dataset="digits",
+        model_names=("a", "b"),
+        members=members,
+        parameters={"a": (1000, 8), "b": (1004, 0)},
+        config_of=lambda name: types.SimpleNamespace(batch_size=32),
+    )
+
+
+def test_means_and_deviations_over_seeds(experiment):
+    a, b = summary.summarise(experiment)["models"].values()
+    assert a["test_accuracies"] == [0.9, 0.8]
+    assert (a["mean"], a["deviation"]) == (
+        pytest.approx(0.85),
+        pytest.approx(math.sqrt(0.005)),
+    )
+    assert (b["mean"], b["deviation"], b["failures"]) == (0.7, None, ["diverged"])
+    assert a["seconds_per_step"] == pytest.approx(0.1)
+
+
+def test_evaluations_are_means_over_steps_and_not_over_lines(experiment):
+    a = summary.summarise(experiment)["models"]["a"]
+    assert a["nfe_forward_whole"] == pytest.approx((10 * 13 + 30 * 7) / 40)
+    assert a["nfe_forward"] == 7.0
+
+
+def test_table(experiment):
+    lines = summary.markdown_table(summary.summarise(experiment)).splitlines()
+    assert lines[2] == "| a | 85.00 ± 7.07 | 1,000 (+ 8) | 8.5 + 7.5 | 0.100 | 900 | 2 | 0 |"
+    assert lines[3] == "| b | 70.00 | 1,004 (+ 0) | 8.5 + 7.5 | 0.100 | 900 | 1 | 1 |"
+
+
+def test_a_model_without_any_result(experiment):
+    for member in experiment.members:
+        if member.model == "b":
+            (member.workdir / "result.json").unlink(missing_ok=True)
+            (member.workdir / "metrics.jsonl").unlink(missing_ok=True)
+    text = summary.markdown_table(summary.summarise(experiment))
+    assert "| b | – | 1,004 (+ 0) | – + – | – | – | 0 | 1 |" in text  # noqa: RUF001
+
+
+def test_figure(experiment, tmp_path):
+    figures.curves(tmp_path / "curves.png", summary.summarise(experiment))
+    assert (tmp_path / "curves.png").stat().st_size > 10_000

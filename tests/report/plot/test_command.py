@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`python -m homoode_tf.plot` on runs: of the digits, and of the fakes, which solve no ODE."""
+
+import json
+import math
+import shutil
+import sys
+
+import pytest
+
+pytest.importorskip("matplotlib", reason="the figures need pip install -e '.[plots]'")
+
+from configs import digits
+from homoode_tf import training
+from homoode_tf.report.plot import drawing
+from homoode_tf.report.plot.command import main
+from homoode_tf.solvers import SolverError
+from homoode_tf.training import run as run_module
+from tests.report.plot.pictures import check_picture
+from tests.training import fakes
+
+HISTORY_FIGURES = ["learning_curves.png", "nfe.png"]
+SOLVE_FIGURES = ["solve.png", "trajectories.png"]
+FIGURES = [*HISTORY_FIGURES, *SOLVE_FIGURES, "confusion_matrix.png"]
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def numbers(value):
+    """All numbers anywhere in a JSON value."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        return [number for part in value for number in numbers(part)]
+    return [value] if isinstance(value, int | float) and not isinstance(value, bool) else []
+
+
+def check_figures(folder, names):
+    assert {path.name for path in folder.iterdir()} == {*names, "diagnostics.json"}
+    for name in names:
+        check_picture(folder / name)
+    diagnostics = json.loads((folder / "diagnostics.json").read_text())
+    assert all(map(math.isfinite, numbers(diagnostics)))
+    return diagnostics
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def digits_run(tmp_path_factory, data_dir):
+    """Two epochs of a small model on the digits; the export, which plots do not need, left out."""
+    config = digits.get_config()
+    config.update_from_flattened_dict(
+        {
+            "epochs": 2.0,
+            "batch_size": 128,
+            "model.channels": 4,
+            "model.head_channels": 8,
+            "model.groups": 2,
+            "model.solver": "heun_euler",
+            "model.rtol": 0.05,
+            "model.atol": 0.05,
+            "log_every_steps": 2,
+            "weight_averaging.momentum": 0.5,
+        }
+    )
+    workdir = tmp_path_factory.mktemp("runs") / "digits"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module.export, "save", lambda _, path, *__: path.mkdir())
+        training.train(config, workdir, data_dir)
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def trained_fakes(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("runs") / "fake"
+    with pytest.MonkeyPatch.context() as patch:
+        fakes.install(patch.setattr)
+        training.train(fakes.config(weight_averaging__momentum=0.95), workdir)
+    return workdir
+
+
+@pytest.fixture
+def fake_run(trained_fakes, tmp_path, monkeypatch):
+    """A copy, for a test to damage."""
+    fakes.install(monkeypatch.setattr)
+    shutil.copytree(trained_fakes, tmp_path / "run")
+    return tmp_path / "run"
+
+
+@pytest.mark.slow
+def test_a_run_of_digits(digits_run, data_dir, capsys):
+    before = content(digits_run)
+    flags = ["--workdir", str(digits_run), "--data_dir", str(data_dir), "--images", "3"]
+    assert main(flags) == 0
+    figures = digits_run / "figures"
+    found = check_figures(figures, FIGURES)
+    output = capsys.readouterr()
+    assert output.err == ""
+    assert f"Written to {figures}: {', '.join([*FIGURES, 'diagnostics.json'])}" in output.out
+
+    result = json.loads((digits_run / "result.json").read_text())
+    assert found["confusion_matrix"]["accuracy"] == pytest.approx(result["test_accuracy"])
+    assert sum(map(sum, found["confusion_matrix"]["matrix"])) == 360
+    assert found["complete"] and found["last_logged_step"] == found["checkpoint_step"] == 20
+    assert found["learning_curves"]["loss"]["steps"] == list(range(2, 21, 2))
+    assert found["learning_curves"]["validation_loss"]["steps"] == [10, 20]
+    assert found["nfe"]["nfe_backward"]["values"][-1] > 0
+    assert found["solve"]["step_times"][-1] == 1
+    assert found["solve"]["images"] == 64
+    assert min(found["solve"]["residuals"]["0"]) > 0
+    assert found["trajectories"]["shared_start"]
+    for name in ("labels", "steps", "curves"):
+        assert len(found["trajectories"][name]) == 3
+    after = content(digits_run)
+    assert {path: after[path] for path in after if figures not in path.parents} == before
+
+
+def test_a_layer_that_solves_no_ode_has_no_figures_of_its_solve(fake_run, capsys):
+    assert main(["--workdir", str(fake_run)]) == 0
+    found = check_figures(fake_run / "figures", [*HISTORY_FIGURES, "confusion_matrix.png"])
+    output = capsys.readouterr()
+    assert "solve.png and trajectories.png are left out: the implicit layer is a" in output.out
+    assert output.err == ""
+    # Of the averaged weights, as the run itself is judged.
+    result = json.loads((fake_run / "result.json").read_text())
+    assert found["confusion_matrix"]["accuracy"] == pytest.approx(result["test_accuracy"])
+
+
+def test_figures_go_where_they_are_wanted(fake_run, tmp_path):
+    before = content(fake_run)
+    output = tmp_path / "else" / "where"
+    assert main(["--workdir", str(fake_run), "--output", str(output)]) == 0
+    check_figures(output, [*HISTORY_FIGURES, "confusion_matrix.png"])
+    assert content(fake_run) == before
+
+
+def test_a_history_without_evaluations_of_f(fake_run, capsys):
+    metrics = fake_run / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace('"nfe_', '"other_'))
+    assert main(["--workdir", str(fake_run)]) == 0
+    check_figures(fake_run / "figures", ["learning_curves.png", "confusion_matrix.png"])
+    assert "nfe.png is left out: metrics.jsonl counts no evaluations" in capsys.readouterr().out
+
+
+def test_a_run_without_a_checkpoint(fake_run, capsys):
+    shutil.rmtree(fake_run / "checkpoints")
+    assert main(["--workdir", str(fake_run)]) == 1
+    check_figures(fake_run / "figures", HISTORY_FIGURES)
+    error = capsys.readouterr().err
+    assert "solve.png and trajectories.png and confusion_matrix.png could not be drawn" in error
+    assert "no checkpoint that was evaluated" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", [None, "", '{"step": 2, "lo'])
+def test_a_run_without_metrics(fake_run, capsys, text):
+    metrics = fake_run / "metrics.jsonl"
+    metrics.unlink()
+    if text is not None:
+        metrics.write_text(text)
+    assert main(["--workdir", str(fake_run)]) == 1
+    check_figures(fake_run / "figures", ["confusion_matrix.png"])
+    error = capsys.readouterr().err
+    assert "learning_curves.png and nfe.png could not be drawn" in error
+    assert "no step was logged yet" in error
+
+
+def test_a_run_that_is_not_finished(fake_run, capsys):
+    (fake_run / "result.json").unlink()
+    assert main(["--workdir", str(fake_run)]) == 0
+    found = check_figures(fake_run / "figures", [*HISTORY_FIGURES, "confusion_matrix.png"])
+    assert not found["complete"]
+    assert "The run is not finished; its last logged step is 20." in capsys.readouterr().out
+
+
+def test_a_solve_that_fails_leaves_the_other_figures(fake_run, monkeypatch, capsys):
+    def fail(*_, **__):
+        raise SolverError("dopri5: the state is not finite")
+
+    monkeypatch.setattr(drawing, "ODELayer", object)
+    monkeypatch.setattr(drawing, "follow", fail)
+    assert main(["--workdir", str(fake_run)]) == 1
+    check_figures(fake_run / "figures", [*HISTORY_FIGURES, "confusion_matrix.png"])
+    error = capsys.readouterr().err
+    assert "solve.png and trajectories.png could not be drawn: dopri5: the state is" in error
+
+
+def test_data_that_is_not_there(fake_run, monkeypatch, tmp_path, capsys):
+    monkeypatch.undo()
+    text = (fake_run / "config.json").read_text().replace('"fake"', '"mnist"')
+    (fake_run / "config.json").write_text(text)
+    assert main(["--workdir", str(fake_run), "--data_dir", str(tmp_path)]) == 1
+    check_figures(fake_run / "figures", HISTORY_FIGURES)
+    assert "python -m homoode_tf.data mnist" in capsys.readouterr().err
+
+
+def test_a_config_of_another_version(fake_run, capsys):
+    config = json.loads((fake_run / "config.json").read_text())
+    del config["model"]["dropout_rate"]
+    (fake_run / "config.json").write_text(json.dumps(config))
+    assert main(["--workdir", str(fake_run)]) == 1
+    check_figures(fake_run / "figures", HISTORY_FIGURES)
+    error = capsys.readouterr().err
+    assert "config.json lacks a field that this version needs" in error and "dropout_rate" in error
+
+
+def check_refused(capsys, arguments, message):
+    assert main([str(argument) for argument in arguments]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith("python -m homoode_tf.plot: ") and message in output.err
+    assert output.err.count("\n") == 1
+
+
+def test_a_folder_without_a_run(tmp_path, capsys):
+    check_refused(capsys, ["--workdir", tmp_path / "no"], "config.json is missing")
+    assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "\x00"])
+def test_a_damaged_config(tmp_path, capsys, text):
+    (tmp_path / "config.json").write_text(text)
+    check_refused(capsys, ["--workdir", tmp_path], "config.json cannot be read")
+
+
+def test_no_images(fake_run, capsys):
+    check_refused(capsys, ["--workdir", fake_run, "--images", 0], "--images must be at least 1")
+
+
+def test_an_output_that_is_no_folder(fake_run, capsys):
+    output = fake_run / "config.json"
+    check_refused(capsys, ["--workdir", fake_run, "--output", output], "File exists")
+
+
+def test_without_matplotlib(fake_run, capsys, monkeypatch):
+    for name in ("drawing", "figures"):
+        monkeypatch.delitem(sys.modules, f"homoode_tf.plot.{name}", raising=False)
+    monkeypatch.delattr("homoode_tf.report.plot.figures", raising=False)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    check_refused(capsys, ["--workdir", fake_run], "pip install -e '.[plots]'")
+    assert not (fake_run / "figures").exists()
+
+
+def test_a_missing_flag_ends_with_status_2(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([])
+    assert stop.value.code == 2
+    assert "--workdir" in capsys.readouterr().err

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Converted files in their interpreters, asked without this package's help."""
+
+import json
+
+import numpy as np
+import pytest
+
+from homoode_tf import solvers
+from homoode_tf.serving.convert import FORMATS
+from tests.serving.convert.conftest import LAYERS, different_images, skip_without
+
+pytestmark = pytest.mark.slow
+OUTPUTS = {"class": np.int64, "logits": np.float32, "probabilities": np.float32}
+
+
+def litert(path):
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(path))
+    signature = interpreter.get_signature_list()["serve"]
+    assert signature["inputs"] == ["images"] and set(signature["outputs"]) == set(OUTPUTS)
+    (given,) = interpreter.get_input_details()
+
+    def run(images):
+        interpreter.resize_tensor_input(given["index"], images.shape)
+        interpreter.allocate_tensors()
+        return interpreter.get_signature_runner("serve")(images=images)
+
+    return run
+
+
+def onnx(path, **options):
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    for name, value in options.items():
+        setattr(settings, name, value)
+    session = onnxruntime.InferenceSession(str(path), settings)
+    (given,) = session.get_inputs()
+    assert (given.name, given.type, given.shape[1:]) == ("images", "tensor(uint8)", [8, 8, 1])
+
+    def run(images):
+        return dict(zip(OUTPUTS, session.run(list(OUTPUTS), {"images": images}), strict=True))
+
+    run.session = session
+    return run
+
+
+INTERPRETERS = {"tflite": litert, "onnx": onnx}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("format", FORMATS)
+def test_says_what_the_keras_model_says_of_any_number_of_images(converted, format, name):
+    skip_without(format)
+    model = converted(name)
+    run = INTERPRETERS[format](model.file(format))
+    for count in (3, 1, 7, 1):
+        images = different_images()[-count:]
+        logits, _ = model.expected(images)
+        answer = run(images)
+        assert {name: value.dtype for name, value in answer.items()} == OUTPUTS
+        np.testing.assert_allclose(answer["logits"], logits, rtol=0, atol=1e-4)
+        np.testing.assert_array_equal(answer["class"], logits.argmax(axis=-1))
+        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
+        expected = exponentials / exponentials.sum(axis=-1, keepdims=True)
+        np.testing.assert_allclose(answer["probabilities"], expected, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("name", ["dopri5 by sample", "dopri5 by batch"])
+def test_takes_the_steps_that_an_image_needs(converted, name, format):
+    """No number of equal steps, such as another image's, would do for all of them."""
+    skip_without(format)
+    model = converted(name)
+    run = INTERPRETERS[format](model.file(format))
+    images = [image[np.newaxis] for image in different_images()]
+    evaluations = [model.expected(image)[1] for image in images]
+    few, many = images[np.argmin(evaluations)], images[np.argmax(evaluations)]
+    assert max(evaluations) >= min(evaluations) + 12  # two steps
+    for image in (few, many):
+        np.testing.assert_allclose(
+            run(image)["logits"], model.expected(image)[0], rtol=0, atol=1e-4
+        )
+    layer = model.model.implicit
+    own, layer._solver = layer._solver, solvers.get("dopri5", num_steps=min(evaluations) // 6)
+    try:
+        rigid = model.model(many, training=False)
+    finally:
+        layer._solver = own
+    assert np.abs(run(many)["logits"] - rigid).max() > 1e-3
+
+
+def test_onnxruntime_evaluates_the_dynamics_as_often_as_the_keras_model(converted, tmp_path):
+    skip_without("onnx")
+    model = converted("dopri5 by sample")
+    convolutions, evaluations = [], []
+    for number, image in enumerate(different_images()):
+        run = onnx(
+            model.file("onnx"),
+            enable_profiling=True,
+            profile_file_prefix=str(tmp_path / str(number)),
+        )
+        run(image[np.newaxis])
+        with open(run.session.end_profiling(), encoding="utf-8") as file:
+            events = json.load(file)
+        names = [e["args"].get("op_name") for e in events if e["name"].endswith("_kernel_time")]
+        convolutions.append(sum(name in ("Conv", "FusedConv") for name in names))
+        evaluations.append(model.expected(image[np.newaxis])[1])
+    assert len(set(evaluations)) >= 3
+    # Two convolutions an evaluation, and those of stem and head.
+    outside = np.array(convolutions) - 2 * np.array(evaluations)
+    assert set(outside) == {outside[0]} and 2 <= outside[0] <= 4

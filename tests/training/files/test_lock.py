@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+import errno
+import os
+import pathlib
+import subprocess
+import sys
+
+import filelock
+import pytest
+
+from homoode_tf.training.files.lock import LockedError, exclusive
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+HOLD = """
+import pathlib, sys
+from homoode_tf.training.files.lock import exclusive
+with exclusive(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    ) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+def test_a_second_process_is_refused_and_told_who_holds_the_lock(tmp_path, holder):
+    for _ in range(2):  # asking must not make the answer worse
+        message = f"in use by process {holder.pid} on .* since"
+        with pytest.raises(LockedError, match=message), exclusive(tmp_path):
+            pass
+
+
+def test_a_killed_process_gives_the_lock_back(tmp_path, holder):
+    holder.kill()
+    holder.wait()
+    with exclusive(tmp_path):
+        assert str(os.getpid()) in (tmp_path / ".lock-holder.json").read_text()
+    assert not (tmp_path / ".lock-holder.json").exists()
+
+
+def test_a_holder_that_cannot_be_read_holds_the_lock_all_the_same(tmp_path, holder):
+    (tmp_path / ".lock-holder.json").write_text("{")
+    with pytest.raises(LockedError, match="in use by another process"), exclusive(tmp_path):
+        pass
+
+
+def test_an_error_inside_gives_the_lock_back(tmp_path):
+    with pytest.raises(KeyError), exclusive(tmp_path):
+        raise KeyError
+    with exclusive(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_used_with_a_warning(tmp_path, monkeypatch, caplog):
+    def refuse(_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(filelock.FileLock, "acquire", refuse)
+    with exclusive(tmp_path):
+        assert "cannot be locked" in caplog.text
+    monkeypatch.setattr(
+        filelock.FileLock, "acquire", lambda _: (_ for _ in ()).throw(OSError(errno.EIO, "broken"))
+    )
+    with pytest.raises(OSError, match="broken"), exclusive(tmp_path):
+        pass

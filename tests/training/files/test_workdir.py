@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+import json
+import pathlib
+
+import pytest
+
+from homoode_tf.training.files.workdir import Workdir, WorkdirError
+from tests.training import fakes
+
+
+def test_a_config_opens_its_own_folder_again(tmp_path):
+    folder = Workdir(tmp_path / "a" / "b")
+    folder.open(fakes.config())
+    folder.claim(fakes.config())
+    folder.open(fakes.config())
+
+
+def test_tuples_and_lists_are_the_same_config(tmp_path):
+    folder = Workdir(tmp_path)
+    folder.claim({"model": {"strides": (1, 2)}})
+    folder.open({"model": {"strides": [1, 2]}})
+
+
+def test_another_config_is_refused_and_each_difference_named(tmp_path):
+    folder = Workdir(tmp_path)
+    folder.claim({"seed": 1, "optimizer": {"name": "adam"}, "old": 3, "same": 5})
+    with pytest.raises(WorkdirError) as caught:
+        folder.open({"seed": 2, "optimizer": {"name": "sgd"}, "new": None, "same": 5})
+    message = str(caught.value)
+    assert "seed is 1 there and 2 here" in message
+    assert 'optimizer.name is "adam" there and "sgd" here' in message
+    assert "old is 3 there and absent here" in message
+    assert "new is absent there and null here" in message
+    assert "same" not in message
+
+
+def test_a_field_that_came_later_counts_as_its_default(tmp_path):
+    folder = Workdir(tmp_path)
+    old = {"seed": 1, "model": {"channels": 4}, "optimizer": {"name": "sgd"}}
+    folder.claim(old)
+    folder.check({**old, "jit_compile": False, "model": {"channels": 4, "max_num_steps": 100_000}})
+    with pytest.raises(WorkdirError) as caught:
+        folder.check({**old, "jit_compile": True, "model": {"channels": 4, "max_num_steps": 16}})
+    message = str(caught.value)
+    assert "jit_compile is false there and true here" in message
+    assert "model.max_num_steps is 100000 there and 16 here" in message
+    assert "optimizer" not in message
+
+
+def test_a_broken_config_file_is_named(tmp_path):
+    folder = Workdir(tmp_path)
+    folder.config.write_text("{")
+    with pytest.raises(WorkdirError, match="config.json cannot be read"):
+        folder.open({})
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(WorkdirError, match="workdir .*file cannot be written"):
+        Workdir(tmp_path / "file").open({})
+
+
+def test_a_folder_without_permission_is_named(tmp_path, monkeypatch):
+    def deny(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(pathlib.Path, "touch", deny)
+    with pytest.raises(WorkdirError, match="cannot be written: Permission denied"):
+        Workdir(tmp_path).open({})
+
+
+def test_checking_wants_a_run(tmp_path):
+    with pytest.raises(WorkdirError, match="holds no run: .*config.json is missing"):
+        Workdir(tmp_path).check({})
+
+
+def test_the_result_says_whether_a_run_is_complete(tmp_path):
+    folder = Workdir(tmp_path)
+    assert folder.read_result() is None
+    folder.write_result({"test_accuracy": 0.5})
+    assert folder.read_result() == {"test_accuracy": 0.5}
+    assert json.loads((tmp_path / "result.json").read_text()) == {"test_accuracy": 0.5}
+
+
+def test_a_failed_export_leaves_the_old_one(tmp_path):
+    folder = Workdir(tmp_path)
+
+    def write(path):
+        path.mkdir()
+        (path / "model").write_text("first")
+
+    def fail(path):
+        path.mkdir()
+        raise OSError("disk full")
+
+    folder.replace_saved_model(write)
+    with pytest.raises(OSError, match="disk full"):
+        folder.replace_saved_model(fail)
+    assert (folder.saved_model / "model").read_text() == "first"
+    folder.replace_saved_model(write)
