@@ -8,6 +8,8 @@ import operator
 
 import tensorflow as tf
 
+from homoode_tf.errors import InvalidTypeError, InvalidValueError
+
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
@@ -35,12 +37,16 @@ class Augmentation:
         try:
             padding = operator.index(self.crop_padding)
         except TypeError:
-            raise TypeError(f"crop_padding must be an integer, got {self.crop_padding!r}") from None
+            raise InvalidTypeError(
+                f"crop_padding must be an integer, got {self.crop_padding!r}"
+            ) from None
         if padding < 0:
-            raise ValueError(f"crop_padding must be >= 0, got {padding}")
+            raise InvalidValueError(f"crop_padding must be >= 0, got {padding}")
         number = isinstance(self.flip_probability, int | float)
         if not number or not 0.0 <= self.flip_probability <= 1.0:
-            raise ValueError(f"flip_probability must be in [0, 1], got {self.flip_probability!r}")
+            raise InvalidValueError(
+                f"flip_probability must be in [0, 1], got {self.flip_probability!r}"
+            )
 
     @property
     def is_identity(self) -> bool:

@@ -6,6 +6,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 
+from homoode_tf.errors import InvalidValueError
+
 
 @dataclasses.dataclass(frozen=True)
 class CatalogEntry:
@@ -67,4 +69,4 @@ def find(name: str) -> CatalogEntry:
         return _CATALOG[name]
     closest = difflib.get_close_matches(str(name).lower(), _CATALOG, n=1)
     suggestion = f" Did you mean {closest[0]!r}?" if closest else ""
-    raise ValueError(f"unknown dataset {name!r}; known: {', '.join(_CATALOG)}.{suggestion}")
+    raise InvalidValueError(f"unknown dataset {name!r}; known: {', '.join(_CATALOG)}.{suggestion}")

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from homoode_tf.data import catalog, storage
 from homoode_tf.data.augmentation import Augmentation, crop_and_flip
+from homoode_tf.errors import InvalidTypeError, InvalidValueError
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -81,7 +82,7 @@ def load(
     """
     entry = catalog.find(name)
     if not isinstance(validation_fraction, float) or not 0.0 < validation_fraction < 1.0:
-        raise ValueError(
+        raise InvalidValueError(
             "validation_fraction must be greater than 0 and less than 1, got "
             f"{validation_fraction!r}"
         )
@@ -108,14 +109,14 @@ class ImageData:
         features, splits = builder.info.features, builder.info.splits
         found = (tuple(features["image"].shape), features["label"].num_classes)
         if found != (entry.image_shape, entry.num_classes):
-            raise ValueError(
+            raise InvalidValueError(
                 f"{builder.data_dir} holds images of shape {found[0]} in {found[1]} classes, "
                 f"but {entry.name} has {entry.image_shape} in {entry.num_classes}"
             )
         total = splits["train"].num_examples
         num_validation = round(total * validation_fraction)
         if not 0 < num_validation < total:
-            raise ValueError(
+            raise InvalidValueError(
                 f"validation_fraction {validation_fraction} of the {total} images in the train "
                 f"split of {entry.name} is {num_validation}: it must leave both parts at least one"
             )
@@ -148,7 +149,7 @@ class ImageData:
         """
         batch_size = _integer("batch_size", batch_size, minimum=1)
         if batch_size > self.info.num_train:
-            raise ValueError(
+            raise InvalidValueError(
                 f"batch_size {batch_size} is larger than the train part of {self.info.name}, "
                 f"{self.info.num_train} images"
             )
@@ -193,7 +194,9 @@ class ImageData:
         num_steps = _integer("num_steps", num_steps)
         first_step = _integer("first_step", first_step)
         if first_step > num_steps:
-            raise ValueError(f"first_step {first_step} is greater than num_steps {num_steps}")
+            raise InvalidValueError(
+                f"first_step {first_step} is greater than num_steps {num_steps}"
+            )
         # TF's index shuffle reads 31 bits of its seed and ignores the others.
         seed = _integer("seed", seed, maximum=2**31 - 1)
         begin, end = _shard_bounds(batch_size, shard)
@@ -243,7 +246,9 @@ class ImageData:
           ValueError: Unknown split, or a number out of range.
         """
         if split not in _EVALUATION_SPLITS:
-            raise ValueError(f"unknown split {split!r}; known: {', '.join(_EVALUATION_SPLITS)}")
+            raise InvalidValueError(
+                f"unknown split {split!r}; known: {', '.join(_EVALUATION_SPLITS)}"
+            )
         batch_size = _integer("batch_size", batch_size, minimum=1)
         begin, end = _shard_bounds(batch_size, shard)
         images, labels = self._tensors("test" if split == "test" else "train")
@@ -282,11 +287,13 @@ def _shard_bounds(batch_size: int, shard: tuple[int, int]) -> tuple[int, int]:
     try:
         index, count = shard
     except (TypeError, ValueError):
-        raise ValueError(f"shard must be (index, count), got {shard!r}") from None
+        raise InvalidValueError(f"shard must be (index, count), got {shard!r}") from None
     count = _integer("shard count", count, minimum=1)
     index = _integer("shard index", index, maximum=count - 1)
     if batch_size % count:
-        raise ValueError(f"batch_size {batch_size} is not divisible by the shard count {count}")
+        raise InvalidValueError(
+            f"batch_size {batch_size} is not divisible by the shard count {count}"
+        )
     size = batch_size // count
     return index * size, (index + 1) * size
 
@@ -295,8 +302,8 @@ def _integer(name: str, value: int, minimum: int = 0, maximum: int | None = None
     try:
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+        raise InvalidTypeError(f"{name} must be an integer, got {value!r}") from None
     if number < minimum or (maximum is not None and number > maximum):
         allowed = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-        raise ValueError(f"{name} must be {allowed}, got {number}")
+        raise InvalidValueError(f"{name} must be {allowed}, got {number}")
     return number

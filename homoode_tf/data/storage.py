@@ -17,6 +17,7 @@ import numpy as np
 from absl import logging
 
 from homoode_tf.data import catalog
+from homoode_tf.errors import InvalidValueError, UserError
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -25,7 +26,7 @@ _READ_BATCH = 1024
 _CONNECTION_TIMEOUT = 10  # seconds
 
 
-class DataNotFoundError(FileNotFoundError):
+class DataNotFoundError(UserError, FileNotFoundError):
     """A data set is not on disk; the message says the command that fetches it."""
 
 
@@ -146,7 +147,7 @@ def _resolve(data_dir: str | os.PathLike | None) -> str:
 
         data_dir = constants.DATA_DIR
     if not os.fspath(data_dir):
-        raise ValueError("data_dir must be a folder, got an empty name")
+        raise InvalidValueError("data_dir must be a folder, got an empty name")
     return os.path.expanduser(os.fspath(data_dir))
 
 

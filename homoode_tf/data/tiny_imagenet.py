@@ -11,6 +11,8 @@ from pathlib import Path
 
 import tensorflow_datasets as tfds
 
+from homoode_tf.errors import InvalidValueError
+
 _DESCRIPTION = """\
 Tiny ImageNet: 200 classes of ImageNet, images of 64x64 pixels, 500 a class for training. The
 labels of its own `test` folder were never published: the labelled `val` folder (10,000 images, 50
@@ -69,7 +71,7 @@ and val/.
         names = source.names()
         classes = sorted(source.read("wnids.txt").decode().split())
         if len(classes) != _NUM_CLASSES:
-            raise ValueError(
+            raise InvalidValueError(
                 f"{source}: wnids.txt names {len(classes)} classes, not {_NUM_CLASSES}"
             )
         train = _train_labels(names, classes, source)
@@ -121,7 +123,7 @@ class _Archive:
         try:
             self._zip = zipfile.ZipFile(path)
         except zipfile.BadZipFile as error:
-            raise ValueError(f"{path} is no complete zip file; download it again") from error
+            raise InvalidValueError(f"{path} is no complete zip file; download it again") from error
 
     def __str__(self) -> str:
         return str(self._path)
@@ -163,7 +165,7 @@ def _train_labels(
     # Every class has equally many images: a truncated copy is noticed here, not in the accuracy.
     if set(counts) != set(classes) or len(set(counts.values())) != 1:
         fewest = min(classes, key=lambda label: counts[label])
-        raise ValueError(
+        raise InvalidValueError(
             f"{source} is incomplete: train/{fewest}/images holds {counts[fewest]} images, "
             f"another class {max(counts.values(), default=0)}"
         )
@@ -179,7 +181,7 @@ def _test_labels(names: list[str], source: _Folder | _Archive) -> dict[str, str]
             labels[f"val/images/{file}"] = label
     absent = sorted(labels.keys() - set(names))
     if absent or not labels:
-        raise ValueError(
+        raise InvalidValueError(
             f"{source} is incomplete: {len(absent)} of the {len(labels)} images that "
             f"val/val_annotations.txt lists are missing{f', the first {absent[0]}' * bool(absent)}"
         )

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from homoode_tf.checks import check_choice, check_positive
+from homoode_tf.errors import InvalidTypeError, InvalidValueError
 from homoode_tf.homotopy.corrector import System
 from homoode_tf.homotopy.linear_algebra import DenseJacobian, MatrixFreeJacobian, Residual
 from homoode_tf.homotopy.maps import BY_NAME
@@ -119,7 +120,7 @@ def trace(
         longest=float(max_step_length),
     )
     if not lengths.shortest <= lengths.initial <= lengths.longest:
-        raise ValueError(
+        raise InvalidValueError(
             "initial_step_length must lie between min_step_length and max_step_length, got "
             f"{lengths.initial} with {lengths.shortest} and {lengths.longest}."
         )
@@ -163,9 +164,9 @@ def _check_initial_point(initial_point):
         raise RuntimeError("trace is a Python loop and must be called eagerly, not in a graph.")
     point = tf.convert_to_tensor(initial_point)
     if point.dtype not in (tf.float32, tf.float64):
-        raise TypeError(f"initial_point must be float32 or float64, got {point.dtype.name}.")
+        raise InvalidTypeError(f"initial_point must be float32 or float64, got {point.dtype.name}.")
     if point.shape.num_elements() == 0:
-        raise ValueError(f"initial_point must have elements, got shape {point.shape}.")
+        raise InvalidValueError(f"initial_point must have elements, got shape {point.shape}.")
     if not np.isfinite(point.numpy()).all():
-        raise ValueError("initial_point must be finite, got values that are not.")
+        raise InvalidValueError("initial_point must be finite, got values that are not.")
     return point

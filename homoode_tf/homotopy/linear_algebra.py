@@ -15,6 +15,8 @@ import numpy as np
 import tensorflow as tf
 from scipy.sparse import linalg
 
+from homoode_tf.errors import InvalidTypeError, InvalidValueError
+
 # Directions of one GMRES cycle, and the largest number of cycles.
 _RESTART = 40
 _MAX_CYCLES = 5
@@ -58,12 +60,12 @@ class Jacobian(abc.ABC):
         """The residual on flat vectors; what it returns is checked when it is compiled."""
         value = tf.convert_to_tensor(self._residual(tf.reshape(state, self._shape)))
         if value.dtype != self.dtype:
-            raise TypeError(
+            raise InvalidTypeError(
                 f"residual must return the dtype of initial_point, {self.dtype.name}, "
                 f"got {value.dtype.name}."
             )
         if not value.shape.is_compatible_with(self._shape):
-            raise ValueError(
+            raise InvalidValueError(
                 f"residual must return the shape of initial_point, {self._shape}, "
                 f"got {value.shape}."
             )

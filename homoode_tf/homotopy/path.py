@@ -6,6 +6,8 @@ import enum
 
 import tensorflow as tf
 
+from homoode_tf.errors import UserError
+
 
 class PathStatus(enum.IntEnum):
     """Why following a path ended; negative values are failures, as in `solvers.Status`."""
@@ -34,7 +36,7 @@ _REMEDIES = {
 }
 
 
-class HomotopyError(ArithmeticError):
+class HomotopyError(UserError, ArithmeticError):
     """A path did not arrive; `path` is the part that was followed, with its status."""
 
     def __init__(self, message: str, path: "Path"):

@@ -3,6 +3,7 @@
 
 import keras
 
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers.group_norm import GroupNormalization
 from homoode_tf.layers.variational_dropout import VariationalDropout
 
@@ -60,9 +61,9 @@ class ConvDynamics(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         if filters < 1:
-            raise ValueError(f"filters must be a positive integer, got {filters!r}.")
+            raise InvalidValueError(f"filters must be a positive integer, got {filters!r}.")
         if groups < 1 or filters % groups:
-            raise ValueError(f"groups must divide filters={filters}, got groups={groups!r}.")
+            raise InvalidValueError(f"groups must divide filters={filters}, got groups={groups!r}.")
         self.filters = int(filters)
         self.groups = int(groups)
         self.dropout_rate = float(dropout_rate)
@@ -94,7 +95,7 @@ class ConvDynamics(keras.layers.Layer):
             if shape is None:
                 continue
             if len(shape) != 4 or shape[-1] != self.filters:
-                raise ValueError(
+                raise InvalidValueError(
                     f"ConvDynamics(filters={self.filters}) expects {name} of shape (batch, height, "
                     f"width, {self.filters}), got {tuple(shape)}. Give the layer before it "
                     f"{self.filters} channels, or set filters={shape[-1]}."

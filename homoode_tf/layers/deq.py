@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from homoode_tf.checks import check_choice
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers.shared_start import SharedStart
 from homoode_tf.solvers import fixed_point
 
@@ -90,13 +91,13 @@ class DEQ(SharedStart):
     ):
         super().__init__(dynamics, initial_point=initial_point, **kwargs)
         if self._dynamics_takes_time:
-            raise ValueError(
+            raise InvalidValueError(
                 f"A fixed point has no time, but {type(dynamics).__name__}.call takes one: give "
                 "dynamics with call(self, z, x)."
             )
         check_choice("gradient", gradient, fixed_point.MODES)
         if not jacobian_weight >= 0:
-            raise ValueError(f"jacobian_weight must be at least 0, got {jacobian_weight!r}.")
+            raise InvalidValueError(f"jacobian_weight must be at least 0, got {jacobian_weight!r}.")
         options = {
             "rtol": rtol,
             "atol": atol,
@@ -165,13 +166,13 @@ def _make_solver(
     if isinstance(solver, str):
         return fixed_point.get(solver, **options)
     if not isinstance(solver, fixed_point.FixedPointSolver):
-        raise ValueError(
+        raise InvalidValueError(
             f"solver must be one of {', '.join(fixed_point.names())} or a "
             f"homoode_tf.solvers.fixed_point.FixedPointSolver, got {solver!r}."
         )
     changed = {name: value for name, value in options.items() if value != _DEFAULTS[name]}
     if changed:
-        raise ValueError(
+        raise InvalidValueError(
             f"{', '.join(changed)} belong to a solver given by name; this layer got an object "
             f"together with {changed}. Set them on {type(solver).__name__} itself."
         )

@@ -5,6 +5,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from homoode_tf.errors import InvalidValueError
+
 
 @keras.saving.register_keras_serializable(package="homoode_tf")
 class GroupNormalization(keras.layers.Layer):
@@ -51,16 +53,16 @@ class GroupNormalization(keras.layers.Layer):
     def __init__(self, groups: int = 32, epsilon: float = 1e-5, **kwargs):
         super().__init__(**kwargs)
         if groups < 1:
-            raise ValueError(f"groups must be a positive integer, got {groups!r}.")
+            raise InvalidValueError(f"groups must be a positive integer, got {groups!r}.")
         if epsilon <= 0:
-            raise ValueError(f"epsilon must be positive, got {epsilon!r}.")
+            raise InvalidValueError(f"epsilon must be positive, got {epsilon!r}.")
         self.groups = int(groups)
         self.epsilon = float(epsilon)
 
     def build(self, input_shape):
         channels = input_shape[-1]
         if channels is None or channels % self.groups:
-            raise ValueError(
+            raise InvalidValueError(
                 f"groups={self.groups} must divide the number of channels, got inputs of shape "
                 f"{tuple(input_shape)}."
             )

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import keras
 import tensorflow as tf
 
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers.variational_dropout import draw_masks, hold_masks
 
 
@@ -54,7 +55,7 @@ class ImplicitLayer(keras.layers.Layer):
             tensors.insert(0, keras.KerasTensor((), dtype))
         output = self.dynamics(*tensors)
         if not hasattr(output, "shape") or tuple(output.shape) != tuple(state_shape):
-            raise ValueError(
+            raise InvalidValueError(
                 f"The dynamics must return a tensor of the state's shape {tuple(state_shape)}, but "
                 f"{self.dynamics.name!r} returned {getattr(output, 'shape', output)!r}. Change its "
                 f"last layer, or the number of channels before this layer."
@@ -143,7 +144,7 @@ def _takes_time(dynamics: keras.layers.Layer, has_condition: bool) -> bool:
     """Whether the first argument of `dynamics.call` is the time."""
     expected = "z, x" if has_condition else "z"
     if not isinstance(dynamics, keras.layers.Layer):
-        raise ValueError(
+        raise InvalidValueError(
             f"dynamics must be a Keras layer called as dynamics({expected}), got {dynamics!r}."
         )
     parameters = [
@@ -156,7 +157,7 @@ def _takes_time(dynamics: keras.layers.Layer, has_condition: bool) -> bool:
     needed = 1 + has_condition + takes_time
     required = [p for p in parameters if p.default is p.empty]
     if len(parameters) < needed or len(required) > needed:
-        raise ValueError(
+        raise InvalidValueError(
             f"dynamics must have call(self, {expected}) or call(self, t, {expected}), but "
             f"{type(dynamics).__name__}.call takes ({', '.join(p.name for p in parameters)})."
         )

@@ -5,6 +5,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from homoode_tf.errors import InvalidValueError
+
 
 def _alternating(shape, dtype=None):
     """+1, -1, +1, ... along the channels."""
@@ -103,7 +105,7 @@ class LearnedInitialPoint(InitialPoint):
     def __init__(self, initializer="alternating", loss_weight: float = 1.0, **kwargs):
         super().__init__(**kwargs)
         if loss_weight <= 0:
-            raise ValueError(f"loss_weight must be positive, got {loss_weight!r}.")
+            raise InvalidValueError(f"loss_weight must be positive, got {loss_weight!r}.")
         self.initializer = (
             initializer if initializer == "alternating" else keras.initializers.get(initializer)
         )
@@ -161,7 +163,7 @@ class RunningMeanInitialPoint(InitialPoint):
     def __init__(self, momentum: float = 0.99, **kwargs):
         super().__init__(**kwargs)
         if not 0 <= momentum < 1:
-            raise ValueError(f"momentum must be in [0, 1), got {momentum!r}.")
+            raise InvalidValueError(f"momentum must be in [0, 1), got {momentum!r}.")
         self.momentum = float(momentum)
 
     def build(self, input_shape):
@@ -246,7 +248,7 @@ def get(identifier: str | dict | keras.layers.Layer, **kwargs) -> keras.layers.L
         return identifier
     if identifier in _BY_NAME:
         return _BY_NAME[identifier](**kwargs)
-    raise ValueError(
+    raise InvalidValueError(
         f"initial_point must be one of {', '.join(map(repr, _BY_NAME))} or a Keras layer that maps "
         f"the condition to z(0), got {identifier!r}."
     )

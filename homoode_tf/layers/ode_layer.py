@@ -9,6 +9,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from homoode_tf import solvers
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers.implicit_layer import ImplicitLayer
 from homoode_tf.solvers.ode import counting, serialization
 from homoode_tf.solvers.ode.solution import MAX_NUM_STEPS
@@ -63,7 +64,7 @@ class ODELayer(ImplicitLayer):
         super().__init__(dynamics, **kwargs)
         for name, value in (("rtol", rtol), ("atol", atol), ("final_time", final_time)):
             if not value > 0:
-                raise ValueError(f"{name} must be positive, got {value!r}.")
+                raise InvalidValueError(f"{name} must be positive, got {value!r}.")
         self.solver = solver
         self.rtol = float(rtol)
         self.atol = float(atol)
@@ -93,13 +94,13 @@ class ODELayer(ImplicitLayer):
                 adjoint_atol=10 * self.atol,
             )
         if not isinstance(self.solver, tfp.math.ode.Solver):
-            raise ValueError(
+            raise InvalidValueError(
                 f"solver must be one of {', '.join(solvers.names())} or a tfp.math.ode.Solver, "
                 f"got {self.solver!r}."
             )
         given = (self.rtol, self.atol, self.gradient, self.step_control, self.max_num_steps)
         if given != (_DEFAULT_RTOL, _DEFAULT_ATOL, _DEFAULT_GRADIENT, "batch", MAX_NUM_STEPS):
-            raise ValueError(
+            raise InvalidValueError(
                 "rtol, atol, gradient, step_control and max_num_steps belong to a solver given by "
                 f"name; this layer got the object {self.solver!r} together with rtol={self.rtol}, "
                 f"atol={self.atol}, gradient={self.gradient!r}, "
@@ -164,7 +165,7 @@ class ODELayer(ImplicitLayer):
                 changes["step_control"] = step_control
             return own.replace(**changes)
         if step_control != "batch":
-            raise ValueError(
+            raise InvalidValueError(
                 f"step_control must be 'batch' with {type(own).__name__}, which takes one step for "
                 f"the whole batch, got {step_control!r}. Give {self.name!r} a solver by name."
             )

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import keras
 import tensorflow as tf
 
+from homoode_tf.errors import InvalidValueError
+
 Masks = list[tuple["VariationalDropout", tf.Tensor]]
 
 
@@ -47,7 +49,7 @@ class VariationalDropout(keras.layers.Layer):
     def __init__(self, rate: float, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
         if not 0 <= rate < 1:
-            raise ValueError(f"rate must be in [0, 1), got {rate!r}.")
+            raise InvalidValueError(f"rate must be in [0, 1), got {rate!r}.")
         self.rate = float(rate)
         self.seed = seed
         self._held_mask = None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from homoode_tf import solvers
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers import DEQ, AugmentedNeuralODE, ConvDynamics, HomoODE, NeuralODE
 from homoode_tf.models import fields
 from homoode_tf.models.classifier import ImageClassifier
@@ -62,7 +63,7 @@ def build(
     batch_norm = (config["batch_norm_momentum"], config["synchronized_batch_norm"])
     extra_channels = config["extra_channels"] if config["layer"] == "augmented_neural_ode" else 0
     if extra_channels >= config["channels"]:
-        raise ValueError(
+        raise InvalidValueError(
             f"config.model.extra_channels must be below channels={config['channels']}, "
             f"got {extra_channels}."
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 from homoode_tf import solvers
 from homoode_tf.checks import check_choice, check_flag, check_integer, check_number
+from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.layers import initial_point
 from homoode_tf.solvers import fixed_point
 from homoode_tf.solvers.ode import gradients
@@ -16,7 +17,7 @@ from homoode_tf.solvers.ode.runge_kutta import STEP_CONTROLS
 _CHANNELS_END = 2**14
 
 
-class MissingFieldError(ValueError):
+class MissingFieldError(UserError, ValueError):
     """A config lacks a field that has no default."""
 
 
@@ -35,7 +36,9 @@ def check(config: Mapping[str, Any], layers: Collection[str]) -> None:
     for field in config:
         if field not in known:
             listed = ", ".join(sorted(known))
-            raise ValueError(f"config.model has no field {field!r}; the known ones are {listed}.")
+            raise InvalidValueError(
+                f"config.model has no field {field!r}; the known ones are {listed}."
+            )
     for field in sorted(known):
         if field not in config:
             raise MissingFieldError(f"config.model.{field} is missing.")
@@ -48,7 +51,7 @@ def check(config: Mapping[str, Any], layers: Collection[str]) -> None:
     for field, check_field in _CHECKS.items():
         check_field(f"config.model.{field}", config[field])
     if config["channels"] % config["groups"]:
-        raise ValueError(
+        raise InvalidValueError(
             f"config.model.groups must divide channels={config['channels']}, "
             f"got {config['groups']}."
         )
@@ -56,7 +59,7 @@ def check(config: Mapping[str, Any], layers: Collection[str]) -> None:
 
 def _check_strides(name: str, value: Any) -> None:
     if not isinstance(value, list | tuple) or len(value) != 2 or not set(value) <= {1, 2}:
-        raise ValueError(f"{name} must be two numbers, each 1 or 2, got {value!r}.")
+        raise InvalidValueError(f"{name} must be two numbers, each 1 or 2, got {value!r}.")
 
 
 _positive = functools.partial(check_number, above=0)

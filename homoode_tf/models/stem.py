@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import keras
 
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.models.initializers import BATCH_NORM_EPSILON, kernel_initializer
 
 
@@ -37,7 +38,9 @@ class Stem(keras.layers.Layer):
     ):
         super().__init__(**kwargs)
         if len(strides) != 2 or any(stride not in (1, 2) for stride in strides):
-            raise ValueError(f"strides must be two numbers, each 1 or 2, got {tuple(strides)!r}.")
+            raise InvalidValueError(
+                f"strides must be two numbers, each 1 or 2, got {tuple(strides)!r}."
+            )
         self.channels = int(channels)
         self.strides = tuple(strides)
         self.batch_norm_momentum = float(batch_norm_momentum)

@@ -18,6 +18,7 @@ import signal
 from absl import flags
 
 from homoode_tf import command_line
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.report.compare import processes, summary
 from homoode_tf.report.compare.experiment import Experiment
 from homoode_tf.training.files.workdir import write_atomically
@@ -36,7 +37,7 @@ _JOBS = flags.DEFINE_integer("jobs", 1, "Runs at a time, each on its share of th
 def main() -> None:
     """Does what the flags say."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise ValueError("matplotlib is not installed; run: pip install -e '.[plots]'")
+        raise InvalidValueError("matplotlib is not installed; run: pip install -e '.[plots]'")
     config = _CONFIG.value
     workdir = _WORKDIR.value or f"runs/compare_{config.recipe.dataset}"
     experiment = Experiment(config, workdir)

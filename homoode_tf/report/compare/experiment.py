@@ -10,6 +10,7 @@ import ml_collections
 
 from homoode_tf import models
 from homoode_tf.data import catalog
+from homoode_tf.errors import InvalidValueError
 
 _FIELDS = ("recipe", "models", "seeds", "parameter_tolerance")
 
@@ -57,12 +58,12 @@ class Experiment:
 
     def __init__(self, config: ml_collections.ConfigDict, workdir: str | pathlib.Path):
         if set(config.keys()) != set(_FIELDS):
-            raise ValueError(
+            raise InvalidValueError(
                 f"A comparison's config has the fields {', '.join(_FIELDS)}; "
                 f"got {', '.join(sorted(config.keys()))}."
             )
         if not config.models or not config.seeds:
-            raise ValueError("config.models and config.seeds must not be empty.")
+            raise InvalidValueError("config.models and config.seeds must not be empty.")
         self.workdir = pathlib.Path(workdir).expanduser()
         self.dataset = config.recipe.dataset
         self._configs = {
@@ -93,7 +94,7 @@ class Experiment:
         smallest, largest = min(counts.values()), max(counts.values())
         if largest > (1.0 + tolerance) * smallest:
             listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-            raise ValueError(
+            raise InvalidValueError(
                 f"The models' numbers of parameters must agree to {tolerance:.0%}, got {listed}. "
                 "Change channels or extra_channels of those that stand out."
             )
@@ -108,7 +109,9 @@ def _specialise(
         config.update(changes)
     except (KeyError, TypeError) as error:
         message = " ".join(str(error).split())
-        raise ValueError(f"config.models.{name} does not fit the recipe: {message}.") from error
+        raise InvalidValueError(
+            f"config.models.{name} does not fit the recipe: {message}."
+        ) from error
     return config
 
 

@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.report.compare.experiment import Member
 from homoode_tf.training.interruption import Interrupted
 
@@ -139,7 +140,7 @@ def _shares(jobs: int) -> list[list[int] | None]:
     available = hasattr(os, "sched_getaffinity")  # on Linux alone
     cores = sorted(os.sched_getaffinity(0)) if available else list(range(os.cpu_count() or 1))
     if not 1 <= jobs <= len(cores):
-        raise ValueError(
+        raise InvalidValueError(
             f"jobs must be at least 1 and at most the {len(cores)} cores here, got {jobs}."
         )
     if jobs == 1 or not available:

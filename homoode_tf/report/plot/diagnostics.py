@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.decomposition import PCA
 from sklearn.metrics import confusion_matrix
 
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.report.plot.trajectories import Solve
 
 PERCENTILES = (0, 25, 50, 75, 100)
@@ -88,7 +89,7 @@ class Projection:
         )
         channels = steps.shape[-1]
         if channels < 2:
-            raise ValueError("states of one channel have no two principal axes")
+            raise InvalidValueError("states of one channel have no two principal axes")
         pca = PCA(n_components=2).fit(steps.reshape(-1, channels))
 
         def project(states):

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers import ODELayer
 from homoode_tf.report.plot import figures, saved_run
 from homoode_tf.report.plot.diagnostics import Confusion, Projection, SolveSummary
@@ -97,7 +98,7 @@ def draw(
         OSError: If the output folder cannot be written.
     """
     if num_images < 1:
-        raise ValueError(f"num_images must be at least 1, got {num_images}.")
+        raise InvalidValueError(f"num_images must be at least 1, got {num_images}.")
     folder = Workdir(workdir)
     config = saved_run.read_config(folder)
     report = Report(pathlib.Path(output or folder.directory / "figures").expanduser())

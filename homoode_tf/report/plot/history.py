@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from homoode_tf.errors import UserError
 from homoode_tf.training.watch.metrics import read_metrics
 
 
-class HistoryError(ValueError):
+class HistoryError(UserError, ValueError):
     """There is no history to read."""
 
 

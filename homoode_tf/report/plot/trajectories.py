@@ -12,6 +12,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from homoode_tf import solvers
+from homoode_tf.errors import InvalidTypeError, InvalidValueError
 from homoode_tf.layers import ODELayer
 
 _NUM_TIMES = 33
@@ -101,15 +102,15 @@ def follow(
         (33, 8, 16, 16, 64)
     """
     if not isinstance(layer, ODELayer):
-        raise TypeError(f"layer must be an ODELayer, got a {type(layer).__name__}.")
+        raise InvalidTypeError(f"layer must be an ODELayer, got a {type(layer).__name__}.")
     if num_times < 2:
-        raise ValueError(f"num_times must be at least 2, got {num_times}.")
+        raise InvalidValueError(f"num_times must be at least 2, got {num_times}.")
     solves = []
     with layer.controlling_steps_by("batch"):
         layer._solver = _recording(layer._solver, num_times, solves)
         (call or layer)(inputs, training=False)
     if len(solves) != 1:
-        raise ValueError(f"call must run {layer.name!r} once, it did {len(solves)} times.")
+        raise InvalidValueError(f"call must run {layer.name!r} once, it did {len(solves)} times.")
     return solves[0]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason_lines
 from homoode_tf.serving.convert import litert, onnx_format
 from homoode_tf.serving.predict import PredictionError, ServedModel
@@ -20,7 +21,7 @@ FORMATS = {"tflite": litert, "onnx": onnx_format}
 _BATCH_SIZES = (3, 7, 1)
 
 
-class ConversionError(RuntimeError):
+class ConversionError(UserError, RuntimeError):
     """A SavedModel cannot be converted, or the file's answers are others than its own; one line."""
 
 
@@ -80,9 +81,9 @@ def convert(
         1246190
     """
     if format not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}.")
+        raise InvalidValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}.")
     if not (tolerance > 0 and math.isfinite(tolerance)):
-        raise ValueError(f"tolerance must be positive and finite, got {tolerance!r}.")
+        raise InvalidValueError(f"tolerance must be positive and finite, got {tolerance!r}.")
     backend, path = FORMATS[format], pathlib.Path(output)
     # What takes no time to find out comes before what does.
     _check_packages(backend)

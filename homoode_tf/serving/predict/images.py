@@ -9,6 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from homoode_tf.errors import InvalidValueError, UserError
+
 SUFFIXES = (".png", ".jpg", ".jpeg")
 FITS = ("crop", "squeeze")
 BACKGROUNDS = ("white", "black")
@@ -29,7 +31,7 @@ _UPRIGHT = {
 }
 
 
-class ImageError(ValueError):
+class ImageError(UserError, ValueError):
     """A file that gives no image; the message is the reason, on one line, without the path."""
 
 
@@ -126,11 +128,15 @@ def read(
     """
     height, width, channels = image_shape
     if channels not in (1, 3):
-        raise ValueError(f"image_shape must end in 1 or 3 channels, got {tuple(image_shape)}")
+        raise InvalidValueError(
+            f"image_shape must end in 1 or 3 channels, got {tuple(image_shape)}"
+        )
     if fit not in FITS:
-        raise ValueError(f"fit must be one of {', '.join(FITS)}, got {fit!r}")
+        raise InvalidValueError(f"fit must be one of {', '.join(FITS)}, got {fit!r}")
     if background not in BACKGROUNDS:
-        raise ValueError(f"background must be one of {', '.join(BACKGROUNDS)}, got {background!r}")
+        raise InvalidValueError(
+            f"background must be one of {', '.join(BACKGROUNDS)}, got {background!r}"
+        )
     image = _decode(path, "L" if channels == 1 else "RGB", background)
     return np.asarray(_resize(image, width, height, fit)).reshape(image_shape)
 

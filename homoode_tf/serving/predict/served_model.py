@@ -10,17 +10,18 @@ import os
 
 import numpy as np
 
+from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason_lines
 from homoode_tf.serving import checksums
 
 SIGNATURE = "serve"
 
 
-class ModelError(ValueError):
+class ModelError(UserError, ValueError):
     """A folder that holds no SavedModel of `serving.export`, or a damaged one; one line."""
 
 
-class PredictionError(RuntimeError):
+class PredictionError(UserError, RuntimeError):
     """The model failed on these images, as by a solver that did not reach its final time."""
 
 
@@ -118,9 +119,9 @@ class ServedModel:
         try:
             images = np.asarray(images)
         except ValueError as error:  # As of rows of different lengths.
-            raise ValueError(f"{wanted}, got what makes no array: {error}") from None
+            raise InvalidValueError(f"{wanted}, got what makes no array: {error}") from None
         if images.dtype != np.uint8 or images.shape[1:] != self.image_shape or not images.ndim:
-            raise ValueError(f"{wanted}, got {images.dtype} of shape {images.shape}")
+            raise InvalidValueError(f"{wanted}, got {images.dtype} of shape {images.shape}")
         if not len(images):
             nothing = np.zeros((0, self.num_classes), np.float32)
             return Predictions(np.zeros(0, np.int64), nothing, nothing)

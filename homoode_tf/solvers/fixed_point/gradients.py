@@ -7,6 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from homoode_tf.checks import check_choice, check_positive
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, Map
 from homoode_tf.solvers.ode.gradients import first_order_only
 
@@ -60,7 +61,7 @@ def differentiate(
     check_positive("num_phantom_steps", num_phantom_steps, numbers.Integral)
     check_positive("phantom_damping", phantom_damping, numbers.Real)
     if mode == "implicit" and adjoint_solver is None:
-        raise ValueError("gradient='implicit' needs an adjoint_solver.")
+        raise InvalidValueError("gradient='implicit' needs an adjoint_solver.")
     state = tf.stop_gradient(fixed_point)
     if mode == "phantom":
         image = state

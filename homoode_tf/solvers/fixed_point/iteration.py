@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from homoode_tf.checks import check_choice, check_positive
+from homoode_tf.errors import InvalidTypeError, InvalidValueError
 from homoode_tf.solvers.fixed_point.results import (
     ON_FAILURE,
     FixedPointResults,
@@ -123,9 +124,11 @@ class FixedPointSolver(abc.ABC):
         """
         initial_state = tf.convert_to_tensor(initial_state)
         if not initial_state.dtype.is_floating:
-            raise TypeError(f"initial_state must be floating, got {initial_state.dtype.name}.")
+            raise InvalidTypeError(
+                f"initial_state must be floating, got {initial_state.dtype.name}."
+            )
         if initial_state.shape.rank in (None, 0):
-            raise ValueError(
+            raise InvalidValueError(
                 "initial_state must have a leading batch dimension, got shape "
                 f"{initial_state.shape}."
             )
@@ -142,7 +145,7 @@ class FixedPointSolver(abc.ABC):
             state.set_shape(initial_state.shape)
             image = tf.convert_to_tensor(fn(state))
             if not image.shape.is_compatible_with(state.shape):
-                raise ValueError(
+                raise InvalidValueError(
                     f"fn must return the shape of its state {state.shape}, got {image.shape}."
                 )
             return tf.reshape(tf.cast(image, flat.dtype), flat_shape)

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from homoode_tf.checks import check_positive
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.solvers.fixed_point.gmres import gmres
 from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver
 
@@ -34,7 +35,7 @@ class NewtonKrylov(FixedPointSolver):
         check_positive("krylov_dimension", krylov_dimension, numbers.Integral)
         check_positive("krylov_rtol", krylov_rtol, numbers.Real)
         if krylov_rtol >= 1.0:
-            raise ValueError(f"krylov_rtol must be below 1, got {krylov_rtol!r}.")
+            raise InvalidValueError(f"krylov_rtol must be below 1, got {krylov_rtol!r}.")
         self.krylov_dimension = int(krylov_dimension)
         self.krylov_rtol = float(krylov_rtol)
 

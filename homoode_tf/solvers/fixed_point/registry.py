@@ -5,6 +5,7 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.solvers.fixed_point.anderson import Anderson
 from homoode_tf.solvers.fixed_point.broyden import Broyden
 from homoode_tf.solvers.fixed_point.damped import Damped
@@ -44,7 +45,9 @@ def get(name: str, **options: Any) -> FixedPointSolver:
     Example: `get("anderson", memory=5, rtol=1e-4)`.
     """
     if name not in _BY_NAME:
-        raise ValueError(f"Unknown fixed-point solver {name!r}; known are {', '.join(names())}.")
+        raise InvalidValueError(
+            f"Unknown fixed-point solver {name!r}; known are {', '.join(names())}."
+        )
     return _BY_NAME[name](**options)
 
 
@@ -61,7 +64,9 @@ def serialize(solver: str | FixedPointSolver) -> str | dict:
         return solver
     name = type(solver).__name__
     if _CLASSES.get(name) is not type(solver):
-        raise ValueError(f"Cannot save a solver of class {name}; known are {', '.join(_CLASSES)}.")
+        raise InvalidValueError(
+            f"Cannot save a solver of class {name}; known are {', '.join(_CLASSES)}."
+        )
     return {"class_name": name, "config": solver.get_config()}
 
 

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from homoode_tf.errors import UserError
+
 ON_FAILURE = ("warn", "raise", "return")
 
 
@@ -32,7 +34,7 @@ class FixedPointWarning(UserWarning):
     """Some samples have no fixed point within the tolerances; their best iterate was returned."""
 
 
-class FixedPointError(ArithmeticError):
+class FixedPointError(UserError, ArithmeticError):
     """The same, with on_failure="raise"."""
 
 
