@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A zero of a residual, by following the path of a homotopy."""
 
+import dataclasses
 import numbers
 from typing import Any
 
@@ -101,29 +102,19 @@ def trace(
     check_choice("homotopy", homotopy, BY_NAME)
     check_choice("jacobian", jacobian, JACOBIANS)
     check_choice("on_failure", on_failure, ON_FAILURE)
-    optional = {"rtol": rtol, "atol": atol, "min_step_length": min_step_length}
-    for key, value in optional.items():
-        check_positive(key, value, numbers.Real, optional=True)
-    for key, value in {
-        "initial_step_length": initial_step_length,
-        "max_step_length": max_step_length,
-        "max_distance": max_distance,
-    }.items():
-        check_positive(key, value, numbers.Real)
+    check_positive("rtol", rtol, numbers.Real, optional=True)
+    check_positive("atol", atol, numbers.Real, optional=True)
+    check_positive("min_step_length", min_step_length, numbers.Real, optional=True)
+    check_positive("initial_step_length", initial_step_length, numbers.Real)
+    check_positive("max_step_length", max_step_length, numbers.Real)
+    check_positive("max_distance", max_distance, numbers.Real)
     check_positive("max_num_steps", max_num_steps, numbers.Integral)
     initial_point = _check_initial_point(initial_point)
     eps = float(np.finfo(initial_point.dtype.as_numpy_dtype).eps)
-    default = eps ** (2 / 3)
-    lengths = StepLengths(
-        initial=float(initial_step_length),
-        shortest=default if min_step_length is None else float(min_step_length),
-        longest=float(max_step_length),
+    rtol, atol, min_step_length = (
+        eps ** (2 / 3) if value is None else float(value) for value in (rtol, atol, min_step_length)
     )
-    if not lengths.shortest <= lengths.initial <= lengths.longest:
-        raise InvalidValueError(
-            "initial_step_length must lie between min_step_length and max_step_length, got "
-            f"{lengths.initial} with {lengths.shortest} and {lengths.longest}."
-        )
+    lengths = StepLengths(float(initial_step_length), min_step_length, float(max_step_length))
     if jacobian == "auto":
         small = initial_point.shape.num_elements() <= _LARGEST_DENSE
         jacobian = "dense" if small else "matrix_free"
@@ -132,12 +123,9 @@ def trace(
     derivative = make_jacobian(residual, initial_point)
     system = System(derivative, BY_NAME[homotopy], initial_point.numpy().reshape(-1))
     initial_norm = system.start.residual_norm
-    tolerance = (default if atol is None else float(atol)) + initial_norm * (
-        default if rtol is None else float(rtol)
-    )
-    tracer = Tracer(
-        system, lengths, tolerance, max(tolerance, eps**0.5 * initial_norm), float(max_distance)
-    )
+    tolerance = atol + rtol * initial_norm
+    path_tolerance = max(tolerance, eps**0.5 * initial_norm)
+    tracer = Tracer(system, lengths, tolerance, path_tolerance, float(max_distance))
     status = tracer.run(int(max_num_steps))
 
     points = np.stack(tracer.points)
@@ -149,10 +137,8 @@ def trace(
         arc_lengths=tf.constant(tracer.arc_lengths, initial_point.dtype),
         residual_norm=tracer.last.residual_norm,
         num_steps=tracer.num_steps,
-        num_evaluations=derivative.counts.evaluations,
-        num_jacobian_evaluations=derivative.counts.jacobian_evaluations,
-        num_jacobian_products=derivative.counts.jacobian_products,
         status=status,
+        **dataclasses.asdict(derivative.counts),
     )
     if on_failure == "raise":
         raise_on_failure(path, homotopy)

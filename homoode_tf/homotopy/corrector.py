@@ -2,12 +2,12 @@
 """The equation H(z, lambda) = 0 at points of the path: tangents and Newton's corrections."""
 
 import dataclasses
+import functools
 import math
-from collections.abc import Callable
 
 import numpy as np
 
-from homoode_tf.homotopy.linear_algebra import Jacobian
+from homoode_tf.homotopy.linear_algebra import BorderedSolve, Jacobian
 from homoode_tf.homotopy.maps import Homotopy
 
 
@@ -25,7 +25,7 @@ class Linearization:
     point: np.ndarray
     value: np.ndarray
     residual: np.ndarray
-    solve: Callable[..., "np.ndarray | None"]
+    solve: BorderedSolve
 
     @property
     def parameter(self) -> float:
@@ -47,25 +47,23 @@ class System:
 
     Args:
       jacobian: The residual with its Jacobian.
-      homotopy_type: Class of the homotopy.
+      homotopy: Which H.
       initial_state: z0, (n,).
 
     Attributes:
       start: The equation at (z0, 0).
     """
 
-    def __init__(
-        self, jacobian: Jacobian, homotopy_type: type[Homotopy], initial_state: np.ndarray
-    ):
+    def __init__(self, jacobian: Jacobian, homotopy: Homotopy, initial_state: np.ndarray):
         self._jacobian = jacobian
+        self._homotopy = homotopy
         self._root = math.sqrt(jacobian.size)
         self._stretch = np.full_like(initial_state, self._root, shape=[jacobian.size + 1])
         self._stretch[-1] = 1.0
-        residual, solve = jacobian.evaluate(initial_state)
-        self._homotopy = homotopy_type(initial_state, residual)
-        self.start = self._assemble(
-            np.append(initial_state, initial_state.dtype.type(0.0)), residual, solve
-        )
+        self._initial_state = initial_state
+        self._initial_residual, solve = jacobian.evaluate(initial_state)
+        point = np.append(initial_state, initial_state.dtype.type(0.0))
+        self.start = self._assemble(point, self._initial_residual, solve)
 
     def moved(self, point: np.ndarray, change: np.ndarray) -> np.ndarray:
         """The point after a change."""
@@ -79,30 +77,24 @@ class System:
         """Its length."""
         return float(np.linalg.norm(self.change(start, end)))
 
-    def linearize(self, point: np.ndarray) -> Linearization:
-        """The equation at a point."""
-        return self._assemble(point, *self._jacobian.evaluate(point[:-1]))
-
-    def tangent(self, here: Linearization, previous: np.ndarray) -> np.ndarray | None:
+    def tangent(self, here: Linearization, previous: np.ndarray) -> np.ndarray:
         """The unit tangent t with H_u t = 0 and t . previous > 0, (n + 1,).
 
         Args:
           here: The equation at a point of the path.
           previous: Tangent at the point before, (n + 1,).
 
-        Returns:
-          The tangent; None if the linear system could not be solved.
+        Raises:
+          LinAlgError: If the linear system could not be solved.
         """
         right_side = np.zeros_like(previous)
         right_side[-1] = 1.0
         solution = here.solve(previous, right_side, previous)
-        if solution is None:
-            return None
         return solution / float(np.linalg.norm(solution))
 
     def correct(
         self, predicted: np.ndarray, row: np.ndarray, tolerance: float, max_corrections: int
-    ) -> tuple[Linearization, int] | None:
+    ) -> tuple[Linearization, int]:
         """Newton's method on H = 0 in the plane through a point, orthogonal to a row.
 
         Gives up at once where a correction does not shrink H: the point is then too far from the
@@ -115,30 +107,33 @@ class System:
           max_corrections: Largest number of corrections.
 
         Returns:
-          The equation at the point found and the number of corrections; None if there is none.
+          The equation at the point found, and the number of corrections.
+
+        Raises:
+          LinAlgError: If no point was found.
         """
-        here, norm = self.linearize(predicted), math.inf
+        point, norm = predicted, math.inf
         for num_corrections in range(max_corrections + 1):
+            here = self._assemble(point, *self._jacobian.evaluate(point[:-1]))
             previous_norm, norm = norm, float(np.linalg.norm(here.value))
             if norm <= tolerance:
                 return here, num_corrections
             # Nor does a norm that is not finite count as smaller.
             if not norm < previous_norm or num_corrections == max_corrections:
-                return None
+                break
             change = here.solve(row, np.append(-here.value, row.dtype.type(0.0)))
-            if change is None:
-                return None
             # The solution has a rounding error along the row.
             change -= row * float(row @ change)
-            here = self.linearize(self.moved(here.point, change))
-        return None
+            point = self.moved(point, change)
+        raise np.linalg.LinAlgError("Newton's method does not converge")
 
     def _assemble(self, point, residual, solve):
         state, parameter = point[:-1], float(point[-1])
+        factors = self._homotopy.factors(parameter)
         with np.errstate(over="ignore", invalid="ignore"):
-            value = self._homotopy.value(state, parameter, residual) / self._root
-            column = self._homotopy.parameter_derivative(state, residual) / self._root
-        weights = self._homotopy.weights(parameter)
-        return Linearization(
-            point, value, residual, lambda row, *rest: solve(weights, column, row, *rest)
-        )
+            parts = residual, state - self._initial_state, self._initial_residual
+            value, column = (
+                sum(factor * part for factor, part in zip(by, parts, strict=True)) / self._root
+                for by in (factors, self._homotopy.slopes)
+            )
+        return Linearization(point, value, residual, functools.partial(solve, factors[:2], column))

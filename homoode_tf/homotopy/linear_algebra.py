@@ -22,18 +22,18 @@ _RESTART = 40
 _MAX_CYCLES = 5
 
 Residual = Callable[[tf.Tensor], tf.Tensor]
-# solve(weights, column, row, right_side, guess): (a, b), (n,), (n + 1,), (n + 1,), (n + 1,) or
-# None to (n + 1,), or to None where the system could not be solved.
-BorderedSolve = Callable[..., "np.ndarray | None"]
+# solve((a, b), column, row, right_side, guess): numbers, (n,), (n + 1,), (n + 1,) and (n + 1,) or
+# None to (n + 1,); raises `LinAlgError` where the system cannot be solved.
+BorderedSolve = Callable[..., np.ndarray]
 
 
 @dataclasses.dataclass
 class Counts:
     """What was computed: r alone or with its Jacobian matrix, the matrix, J times a vector."""
 
-    evaluations: int = 0
-    jacobian_evaluations: int = 0
-    jacobian_products: int = 0
+    num_evaluations: int = 0
+    num_jacobian_evaluations: int = 0
+    num_jacobian_products: int = 0
 
 
 class Jacobian(abc.ABC):
@@ -55,6 +55,11 @@ class Jacobian(abc.ABC):
     @abc.abstractmethod
     def evaluate(self, state: np.ndarray) -> tuple[np.ndarray, BorderedSolve]:
         """r(z), (n,), and the solution of bordered systems with J at z."""
+
+    def _compile(self, function, num_arguments):
+        signature = [self._spec] * num_arguments
+        compiled = tf.function(function, autograph=False, input_signature=signature)
+        return compiled.get_concrete_function()
 
     def _flat_residual(self, state):
         """The residual on flat vectors; what it returns is checked when it is compiled."""
@@ -78,7 +83,6 @@ class DenseJacobian(Jacobian):
     def __init__(self, residual: Residual, initial_point: tf.Tensor):
         super().__init__(residual, initial_point)
 
-        @tf.function(autograph=False, input_signature=[self._spec])
         def evaluate(state):
             with tf.GradientTape() as tape:
                 tape.watch(state)
@@ -86,24 +90,21 @@ class DenseJacobian(Jacobian):
             zero = tf.UnconnectedGradients.ZERO
             return value, tape.jacobian(value, state, unconnected_gradients=zero)
 
-        self._evaluate = evaluate.get_concrete_function()
+        self._evaluate = self._compile(evaluate, 1)
 
     def evaluate(self, state):
         value, matrix = (x.numpy() for x in self._evaluate(tf.constant(state)))
-        self.counts.evaluations += 1
-        self.counts.jacobian_evaluations += 1
+        self.counts.num_evaluations += 1
+        self.counts.num_jacobian_evaluations += 1
 
         def solve(weights, column, row, right_side, guess=None):
             del guess
             bordered = np.empty((self.size + 1, self.size + 1), matrix.dtype)
             bordered[:-1, :-1] = weights[0] * matrix
-            bordered[np.arange(self.size), np.arange(self.size)] += weights[1]
+            bordered[np.diag_indices(self.size)] += weights[1]
             bordered[:-1, -1] = column
             bordered[-1] = row
-            try:
-                return _finite_or_none(np.linalg.solve(bordered, right_side))
-            except np.linalg.LinAlgError:
-                return None
+            return _finite(np.linalg.solve(bordered, right_side))
 
         return value, solve
 
@@ -121,46 +122,41 @@ class MatrixFreeJacobian(Jacobian):
         super().__init__(residual, initial_point)
         # Newton's corrections and tangents need not be more accurate; float32 could not be.
         self._rtol = float(np.finfo(self.dtype.as_numpy_dtype).eps) ** (1 / 3)
-        evaluate = tf.function(self._flat_residual, autograph=False, input_signature=[self._spec])
-        self._evaluate = evaluate.get_concrete_function()
 
-        @tf.function(autograph=False, input_signature=[self._spec, self._spec])
         def product(state, direction):
             with tf.autodiff.ForwardAccumulator(state, direction) as accumulator:
                 value = self._flat_residual(state)
             zero = tf.UnconnectedGradients.ZERO
             return accumulator.jvp(value, unconnected_gradients=zero)
 
-        self._product = product.get_concrete_function()
+        self._evaluate = self._compile(self._flat_residual, 1)
+        self._product = self._compile(product, 2)
 
     def evaluate(self, state):
         point = tf.constant(state)
         value = self._evaluate(point).numpy()
-        self.counts.evaluations += 1
+        self.counts.num_evaluations += 1
 
         def solve(weights, column, row, right_side, guess=None):
             def multiply(vector):
                 direction = vector[:-1]
-                self.counts.jacobian_products += 1
+                self.counts.num_jacobian_products += 1
                 product = self._product(point, tf.constant(direction, self.dtype)).numpy()
                 top = weights[0] * product + weights[1] * direction + vector[-1] * column
                 return np.append(top, row @ vector)
 
-            operator = linalg.LinearOperator(
-                (self.size + 1, self.size + 1), matvec=multiply, dtype=right_side.dtype
-            )
-            solution, failure = linalg.gmres(
-                operator,
-                right_side,
-                guess,
-                rtol=self._rtol,
-                restart=_RESTART,
-                maxiter=_MAX_CYCLES,
-            )
-            return None if failure else _finite_or_none(solution)
+            shape = (self.size + 1, self.size + 1)
+            operator = linalg.LinearOperator(shape, matvec=multiply, dtype=right_side.dtype)
+            limits = {"rtol": self._rtol, "restart": _RESTART, "maxiter": _MAX_CYCLES}
+            solution, failure = linalg.gmres(operator, right_side, guess, **limits)
+            if failure:
+                raise np.linalg.LinAlgError("GMRES has not converged")
+            return _finite(solution)
 
         return value, solve
 
 
-def _finite_or_none(solution):
-    return solution if np.isfinite(solution).all() else None
+def _finite(solution):
+    if not np.isfinite(solution).all():
+        raise np.linalg.LinAlgError("the solution is not finite")
+    return solution

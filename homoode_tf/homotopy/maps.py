@@ -1,79 +1,46 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two homotopies H(z, lambda) and their derivatives, on flat vectors of n numbers."""
+"""The two homotopies H(z, lambda), by their factors."""
 
-import abc
 import dataclasses
 
-import numpy as np
+# Of r(z), of z - z0 and of r(z0).
+Factors = tuple[float, float, float]
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Homotopy(abc.ABC):
-    """A map H(z, lambda) with H(z0, 0) = 0 and H(z, 1) = r(z).
+@dataclasses.dataclass(frozen=True)
+class Homotopy:
+    """H(z, lambda) = a r(z) + b (z - z0) + c r(z0), with (a, b, c) linear in lambda.
 
-    It is linear in r, hence its derivative by z is a J + b I, with J the Jacobian of r.
+    H(z0, 0) = 0 and H(z, 1) = r(z). The derivative by z is a J + b I, with J the Jacobian of r.
 
     Attributes:
-      initial_point: z0, (n,).
-      initial_residual: r(z0), (n,).
+      at_start: The factors at lambda = 0; those at lambda = 1 are (1, 0, 0).
     """
 
-    initial_point: np.ndarray
-    initial_residual: np.ndarray
+    at_start: Factors
 
-    @abc.abstractmethod
-    def value(self, state: np.ndarray, parameter: float, residual: np.ndarray) -> np.ndarray:
-        """H(z, lambda), (n,), given z, lambda and r(z)."""
+    @property
+    def slopes(self) -> Factors:
+        """The derivatives of the factors by lambda."""
+        a, b, c = self.at_start
+        return 1.0 - a, -b, -c
 
-    @abc.abstractmethod
-    def parameter_derivative(self, state: np.ndarray, residual: np.ndarray) -> np.ndarray:
-        """The derivative of H by lambda, (n,)."""
-
-    @abc.abstractmethod
-    def weights(self, parameter: float) -> tuple[float, float]:
-        """The factors a and b of H_z = a J + b I."""
-
-
-class FixedPointHomotopy(Homotopy):
-    """H = lambda r(z) + (1 - lambda) (z - z0).
-
-    Its path begins well whatever J is. For r(z) = z - g(z) with g mapping a ball into itself, the
-    path from almost every z0 in the ball arrives. The sign of r matters: -r has other paths.
-
-    Reference: Chow, Mallet-Paret and Yorke (1978), doi:10.1090/S0025-5718-1978-0492046-9.
-    """
-
-    def value(self, state, parameter, residual):
-        return parameter * residual + (1.0 - parameter) * (state - self.initial_point)
-
-    def parameter_derivative(self, state, residual):
-        return residual - (state - self.initial_point)
-
-    def weights(self, parameter):
-        return parameter, 1.0 - parameter
+    def factors(self, parameter: float) -> Factors:
+        """The factors at a lambda."""
+        return tuple(
+            start + parameter * slope
+            for start, slope in zip(self.at_start, self.slopes, strict=True)
+        )
 
 
-class NewtonHomotopy(Homotopy):
-    """H = r(z) - (1 - lambda) r(z0).
-
-    Along its path r(z) keeps its direction; scaling the equations does not change it. J must be
-    regular at z0.
-
-    Reference: Keller (1978), Global homotopies and Newton methods; Allgower and Georg (1990),
-    Numerical Continuation Methods, doi:10.1007/978-3-642-61257-2.
-    """
-
-    def value(self, state, parameter, residual):
-        del state
-        return residual - (1.0 - parameter) * self.initial_residual
-
-    def parameter_derivative(self, state, residual):
-        del state, residual
-        return self.initial_residual
-
-    def weights(self, parameter):
-        del parameter
-        return 1.0, 0.0
-
-
-BY_NAME = {"newton": NewtonHomotopy, "fixed_point": FixedPointHomotopy}
+# Along Newton's path r(z) keeps its direction; scaling the equations does not change it. J must be
+# regular at z0. (Keller, 1978, Global homotopies and Newton methods; Allgower and Georg, 1990,
+# Numerical Continuation Methods, doi:10.1007/978-3-642-61257-2.)
+#
+# The fixed-point homotopy's path begins well whatever J is. For r(z) = z - g(z) with g mapping a
+# ball into itself, the path from almost every z0 in the ball arrives. The sign of r matters: -r has
+# other paths. (Chow, Mallet-Paret and Yorke, 1978, doi:10.1090/S0025-5718-1978-0492046-9.)
+BY_NAME = {
+    "newton": Homotopy(at_start=(1.0, 0.0, -1.0)),  # r(z) - (1 - lambda) r(z0)
+    "fixed_point": Homotopy(at_start=(0.0, 1.0, 0.0)),  # lambda r(z) + (1 - lambda) (z - z0)
+}

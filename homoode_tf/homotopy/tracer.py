@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The loop over the steps along a path, and the control of their lengths."""
 
+import contextlib
 import dataclasses
 import math
 
 import numpy as np
 
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.homotopy.corrector import Linearization, System
 from homoode_tf.homotopy.path import PathStatus
 from homoode_tf.homotopy.predictor import Predictor, angle, arc_length
@@ -33,6 +35,13 @@ class StepLengths:
     initial: float
     shortest: float
     longest: float
+
+    def __post_init__(self):
+        if not self.shortest <= self.initial <= self.longest:
+            raise InvalidValueError(
+                "initial_step_length must lie between min_step_length and max_step_length, got "
+                f"{self.initial} with {self.shortest} and {self.longest}."
+            )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,17 +98,17 @@ class Tracer:
         if self.last.residual_norm <= self._tolerance:
             self._record(self._straight_to_end())
             return PathStatus.SUCCESS
-        tangent = self._system.tangent(self.last, self._lambda_axis)
-        if tangent is None:
+        try:
+            predictor = Predictor.euler(self._system.tangent(self.last, self._lambda_axis))
+        except np.linalg.LinAlgError:
             return PathStatus.SINGULAR_START
-        predictor = Predictor.euler(tangent)
         length, rejected = self._lengths.initial, False
         while self.num_steps < max_num_steps:
             self.num_steps += 1
-            step = self._advance(predictor, length)
-            if step is None:
-                length *= _SHRINK
-                rejected = True
+            try:
+                step = self._advance(predictor, length)
+            except np.linalg.LinAlgError:
+                length, rejected = _SHRINK * length, True
                 if length < self._lengths.shortest:
                     return PathStatus.STEP_UNDERFLOW
                 continue
@@ -125,58 +134,48 @@ class Tracer:
         return _Step(dataclasses.replace(self.last, point=point), 1.0)
 
     def _advance(self, predictor, length):
-        """One step of at most this length; None if it failed."""
+        """One step of at most this length; raises `LinAlgError` if it fails."""
         start = self.last.point
         to_end = predictor.distance_to_rise(1.0 - self.last.parameter, length)
         if to_end is not None:
             return self._land(start, predictor.change(to_end), to_end)
         predicted = self._system.moved(start, predictor.change(length))
-        corrected = self._correct(
+        end, num_corrections = self._correct(
             predicted, predictor.tangent, self._path_tolerance, _MAX_CORRECTIONS, length
         )
-        if corrected is None:
-            return None
-        end, num_corrections = corrected
         change = self._system.change(start, end.point)
         if end.parameter >= 1.0:
             part = (1.0 - self.last.parameter) / (end.parameter - self.last.parameter)
             return self._land(start, part * change, length)
         tangent = self._system.tangent(end, predictor.tangent)
-        if tangent is None:
-            return None
         turn = angle(tangent, predictor.tangent)
         if turn > _MAX_ANGLE:
-            return None
+            raise np.linalg.LinAlgError("the path turns too far")
         arc = arc_length(float(np.linalg.norm(change)), tangent, predictor.tangent)
         following = Predictor.hermite(tangent, predictor.tangent, change, arc)
         to_fold = following.distance_to_fold()
         if to_fold is not None:
             back = following.change(to_fold)
             if end.parameter + float(back[-1]) >= 1.0 - _TOUCH:
-                landed = self._land(end.point, back, arc)
-                if landed is not None:
-                    return landed
+                with contextlib.suppress(np.linalg.LinAlgError):
+                    return self._land(end.point, back, arc)
         return _Step(end, arc, following, _growth(num_corrections, turn))
 
     def _land(self, start, change, length):
-        """The end of the path at lambda = 1, near the point after a change; None if not there."""
+        """The end of the path at lambda = 1, near the point after a change."""
         predicted = self._system.moved(start, change)
         predicted[-1] = 1.0
-        corrected = self._correct(
+        end, _ = self._correct(
             predicted, self._lambda_axis, self._tolerance, _MAX_FINAL_CORRECTIONS, length
         )
-        if corrected is None:
-            return None
-        end = corrected[0]
         return _Step(end, self._system.distance(self.last.point, end.point))
 
     def _correct(self, predicted, row, tolerance, max_corrections, length):
         """A correction that stays within a part of the step."""
-        corrected = self._system.correct(predicted, row, tolerance, max_corrections)
-        if corrected is None:
-            return None
-        moved = self._system.distance(predicted, corrected[0].point)
-        return corrected if moved <= _MAX_CORRECTED_PART * length else None
+        end, num_corrections = self._system.correct(predicted, row, tolerance, max_corrections)
+        if not self._system.distance(predicted, end.point) <= _MAX_CORRECTED_PART * length:
+            raise np.linalg.LinAlgError("the correction leads too far")
+        return end, num_corrections
 
 
 def _growth(num_corrections, turn):
