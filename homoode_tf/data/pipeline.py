@@ -98,6 +98,12 @@ class ImageData:
 
     Attributes:
       info: The `DataInfo` of the data set.
+
+    Example:
+      >>> digits = load("digits")
+      >>> for images, labels in digits.train_batches(32, seed=0, num_steps=1):
+      ...     print(images.shape, labels.shape)
+      (32, 8, 8, 1) (32,)
     """
 
     def __init__(

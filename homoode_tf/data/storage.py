@@ -44,6 +44,10 @@ def prepare(name: str, data_dir: str | os.PathLike | None = None) -> tfds.core.D
       ValueError: The name is unknown.
       OSError: `data_dir` cannot be written, there is no network (ConnectionError), or the user's
         own download is not where it should be (FileNotFoundError).
+
+    Example:
+      >>> prepare("digits", data_dir="data").info.splits["test"].num_examples
+      360
     """
     import tensorflow_datasets as tfds
 

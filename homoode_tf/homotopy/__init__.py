@@ -2,10 +2,10 @@
 """Homotopy continuation: following a path from a known point to a zero of a residual.
 
 Example:
-```python
-path = homotopy.trace(lambda z: z - tf.cos(z), tf.zeros([3], tf.float64))
-path.state  # 0.7390851332, three times
-```
+    >>> from homoode_tf import homotopy
+    >>> path = homotopy.trace(lambda z: z - tf.cos(z), tf.zeros([3], tf.float64))
+    >>> path.state.numpy().round(8)
+    array([0.73908513, 0.73908513, 0.73908513])
 """
 
 from homoode_tf.homotopy.continuation import trace

@@ -90,11 +90,9 @@ def trace(
       HomotopyError: If the path does not arrive, with on_failure="raise".
 
     Example:
-    ```python
-    path = trace(tf.atan, tf.constant([3.0], tf.float64))  # plain Newton steps diverge from 3
-    path.state  # [0.0]
-    path.lambdas  # from 0 to 1
-    ```
+      >>> path = trace(tf.atan, tf.constant([3.0], tf.float64))  # Newton's steps diverge from 3
+      >>> bool(abs(path.state[0]) < 1e-8), float(path.lambdas[-1])
+      (True, 1.0)
 
     Reference: Allgower and Georg (1990), Numerical Continuation Methods,
     doi:10.1007/978-3-642-61257-2, chapters 2 to 6.

@@ -25,6 +25,14 @@ class ImageClassifier(keras.Model):
 
     Returns:
         Logits, float32 tensor of shape (batch, number of classes).
+
+    Example:
+        >>> from homoode_tf.layers import ConvDynamics, HomoODE
+        >>> from homoode_tf.models import Head, Stem
+        >>> implicit = HomoODE(ConvDynamics(8, groups=2))
+        >>> model = ImageClassifier(Stem(8), implicit, Head(8, 10, groups=2), [0.5], [0.25])
+        >>> model(tf.zeros([2, 8, 8, 1], tf.uint8)).shape
+        TensorShape([2, 10])
     """
 
     def __init__(

@@ -25,6 +25,10 @@ class Head(keras.layers.Layer):
 
     Returns:
         Logits, float32 tensor of shape (batch, num_classes).
+
+    Example:
+        >>> Head(8, num_classes=10, groups=2)(tf.zeros([2, 4, 4, 8])).shape
+        TensorShape([2, 10])
     """
 
     def __init__(

@@ -26,6 +26,10 @@ class Stem(keras.layers.Layer):
 
     Returns:
         x, of shape (batch, ceil(height / s), ceil(width / s), channels), s the strides' product.
+
+    Example:
+        >>> Stem(8)(tf.zeros([2, 28, 28, 1])).shape
+        TensorShape([2, 14, 14, 8])
     """
 
     def __init__(

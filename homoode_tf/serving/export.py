@@ -41,9 +41,11 @@ def save(
         ValueError: If a solver cannot step so.
 
     Example:
-        >>> save(model, "saved_model", (32, 32, 3))  # doctest: +SKIP
-        >>> serve = tf.saved_model.load("saved_model").signatures["serve"]  # doctest: +SKIP
-        >>> serve(images=images)["class"]  # doctest: +SKIP
+        >>> layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
+        >>> save(keras.Sequential(layers), "saved_model", (8, 8, 1))
+        >>> serve = tf.saved_model.load("saved_model").signatures["serve"]
+        >>> serve(images=tf.zeros([5, 8, 8, 1], tf.uint8))["class"].shape
+        TensorShape([5])
     """
     spec = tf.TensorSpec((None, *image_shape), tf.uint8, name="images")
 

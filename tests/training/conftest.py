@@ -32,7 +32,7 @@ def uninterrupted(tmp_path_factory):
 @pytest.fixture
 def two_replicas():
     mirrored = strategy.create("mirrored")
-    assert mirrored.num_replicas_in_sync == 2, "tests/conftest.py makes two logical devices"
+    assert mirrored.num_replicas_in_sync == 2, "conftest.py makes two logical devices"
     return mirrored
 
 

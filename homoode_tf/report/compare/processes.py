@@ -48,10 +48,6 @@ def train(
         Interrupted: If a child was interrupted. Whatever ends this generator early interrupts
             all children, and each saves where it stands.
         ValueError: If jobs is below one or above the number of cores.
-
-    Example:
-        >>> for member, outcome in train(experiment.members, None, jobs=2):
-        ...     print(member.model, member.seed, outcome)
     """
     shares = queue.SimpleQueue()
     for cores in _shares(jobs):

@@ -26,6 +26,12 @@ def summarise(experiment: Experiment) -> dict[str, Any]:
         epoch), "nfe_forward_whole" and "nfe_backward_whole" (of the whole training),
         peak_memory_mb, seconds, "seconds_per_step", "failures" (messages) and "curves" (the lines
         of metrics.jsonl, one list a seed).
+
+    Example:
+        >>> from configs import compare_digits
+        >>> summary = summarise(Experiment(compare_digits.get_config(), "runs/compare"))
+        >>> summary["models"]["homoode"]["test_accuracies"]  # no member has run here
+        []
     """
     summary = {"dataset": experiment.dataset, "models": {}}
     for name in experiment.model_names:

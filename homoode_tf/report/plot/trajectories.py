@@ -96,10 +96,10 @@ def follow(
         SolverError: If the solve fails.
 
     Example:
-        >>> layer = HomoODE(ConvDynamics(64))
-        >>> solve = follow(layer, tf.random.normal([8, 16, 16, 64]))
+        >>> from homoode_tf.layers import ConvDynamics, HomoODE
+        >>> solve = follow(HomoODE(ConvDynamics(8, groups=2)), tf.ones([2, 4, 4, 8]))
         >>> solve.curve.states.shape
-        (33, 8, 16, 16, 64)
+        (33, 2, 4, 4, 8)
     """
     if not isinstance(layer, ODELayer):
         raise InvalidTypeError(f"layer must be an ODELayer, got a {type(layer).__name__}.")

@@ -77,8 +77,11 @@ def convert(
             if the file cannot be written; an earlier file is then still there.
 
     Example:
-        >>> convert("runs/digits/saved_model", "digits.onnx", "onnx").size  # doctest: +SKIP
-        1246190
+        >>> from homoode_tf.serving import export
+        >>> layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
+        >>> export.save(keras.Sequential(layers), "saved_model", (8, 8, 1))
+        >>> convert("saved_model", "digits.onnx", "onnx").path.name
+        'digits.onnx'
     """
     if format not in FORMATS:
         raise InvalidValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}.")

@@ -123,7 +123,9 @@ def read(
         ValueError: If `image_shape`, `fit` or `background` is not allowed.
 
     Example:
-        >>> read("digit.png", (8, 8, 1)).shape  # doctest: +SKIP
+        >>> from PIL import Image
+        >>> Image.new("L", (20, 28)).save("digit.png")
+        >>> read("digit.png", (8, 8, 1)).shape
         (8, 8, 1)
     """
     height, width, channels = image_shape

@@ -70,9 +70,11 @@ class ServedModel:
             `serve` of `serving.export.save`, or if its images have neither 1 nor 3 channels.
 
     Example:
-        >>> model = ServedModel("runs/digits/saved_model")  # doctest: +SKIP
-        >>> images = np.zeros((5, *model.image_shape), np.uint8)  # doctest: +SKIP
-        >>> model.predict(images).probabilities.shape  # doctest: +SKIP
+        >>> from homoode_tf.serving import export
+        >>> layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
+        >>> export.save(keras.Sequential(layers), "saved_model", (8, 8, 1))
+        >>> model = ServedModel("saved_model")
+        >>> model.predict(np.zeros((5, 8, 8, 1), np.uint8)).probabilities.shape
         (5, 10)
     """
 

@@ -29,7 +29,9 @@ class Anderson(FixedPointSolver):
       damping: Weight of the residual; positive.
       **options: Arguments of `FixedPointSolver`.
 
-    Example: `Anderson(memory=5, rtol=1e-6).solve(tf.cos, tf.zeros([1, 1])).state  # 0.739`
+    Example:
+      >>> Anderson(memory=5, rtol=1e-6).solve(tf.cos, tf.zeros([1, 1])).state.numpy()
+      array([[0.73908...]], dtype=float32)
 
     Reference: Walker and Ni (2011), Anderson Acceleration for Fixed-Point Iterations,
     doi:10.1137/10078356X.

@@ -29,7 +29,9 @@ class Broyden(FixedPointSolver):
       memory: How many pairs are kept.
       **options: Arguments of `FixedPointSolver`.
 
-    Example: `Broyden(rtol=1e-6).solve(tf.cos, tf.zeros([1, 1])).state  # 0.739`
+    Example:
+      >>> Broyden(rtol=1e-6).solve(tf.cos, tf.zeros([1, 1])).state.numpy()
+      array([[0.73908...]], dtype=float32)
 
     Reference: Broyden (1965), doi:10.1090/S0025-5718-1965-0198670-6; the limited memory as in
     Bai, Kolter and Koltun (2019), arXiv:1909.01377.

@@ -22,7 +22,9 @@ class Damped(FixedPointSolver):
       damping: In (0, 1]; or larger, to over-relax.
       **options: Arguments of `FixedPointSolver`.
 
-    Example: `Damped(damping=0.5, rtol=1e-6).solve(tf.cos, tf.zeros([1, 1])).state  # 0.739`
+    Example:
+      >>> Damped(damping=0.5, rtol=1e-6).solve(tf.cos, tf.zeros([1, 1])).state.numpy()
+      array([[0.73908...]], dtype=float32)
 
     Reference: Kelley, Iterative Methods for Linear and Nonlinear Equations, SIAM 1995, chapter 4.
     """

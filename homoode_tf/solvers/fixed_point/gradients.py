@@ -54,6 +54,13 @@ def differentiate(
     Raises:
       ValueError: If an argument has a value that is not allowed.
 
+    Example:
+      >>> a = tf.Variable(1.0)
+      >>> with tf.GradientTape() as tape:
+      ...     z = differentiate(lambda z: a * tf.cos(z), tf.constant([[0.739085]]), "phantom")
+      >>> bool(tf.abs(tape.gradient(z, a) - 0.4416) < 0.01)  # cos z / (1 + sin z)
+      True
+
     Reference: Bai et al. (2019), arXiv:1909.01377 (implicit); Geng et al. (2021), arXiv:2111.05177
     (phantom); Fung et al. (2022), arXiv:2103.12803 (Jacobian-free).
     """
@@ -125,6 +132,10 @@ def jacobian_penalty(fn: Map, state: tf.Tensor, seed: int | None = None) -> tf.T
 
     Returns:
       Scalar of the state's dtype, differentiable by what g depends on.
+
+    Example:
+      >>> float(jacobian_penalty(lambda z: 0.0 * z, tf.ones([2, 3])))
+      0.0
 
     Reference: Bai, Koltun and Kolter (2021), Stabilizing Equilibrium Models by Jacobian
     Regularization, arXiv:2106.14342.

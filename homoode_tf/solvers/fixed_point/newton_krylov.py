@@ -25,7 +25,9 @@ class NewtonKrylov(FixedPointSolver):
       krylov_rtol: How far each linear residual is reduced, below 1.
       **options: Arguments of `FixedPointSolver`.
 
-    Example: `NewtonKrylov(rtol=1e-6).solve(tf.cos, tf.zeros([1, 1])).state  # 0.739`
+    Example:
+      >>> NewtonKrylov(rtol=1e-6).solve(tf.cos, tf.zeros([1, 1])).state.numpy()
+      array([[0.73908...]], dtype=float32)
 
     Reference: Knoll and Keyes (2004), doi:10.1016/j.jcp.2003.08.010.
     """

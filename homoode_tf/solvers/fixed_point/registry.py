@@ -24,7 +24,12 @@ _CLASSES = {solver.__name__: solver for solver in (Damped, Anderson, Broyden, Ne
 
 
 def names() -> tuple[str, ...]:
-    """Names of the fixed-point solvers."""
+    """Names of the fixed-point solvers.
+
+    Example:
+      >>> names()
+      ('damped', 'anderson', 'broyden', 'bad_broyden', 'newton_krylov')
+    """
     return tuple(_BY_NAME)
 
 
@@ -42,7 +47,9 @@ def get(name: str, **options: Any) -> FixedPointSolver:
       ValueError: If the name is unknown, or an option has a value that is not allowed.
       TypeError: If an option is unknown.
 
-    Example: `get("anderson", memory=5, rtol=1e-4)`.
+    Example:
+      >>> get("anderson", memory=3, rtol=1e-4).memory
+      3
     """
     if name not in _BY_NAME:
         raise InvalidValueError(

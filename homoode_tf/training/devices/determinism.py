@@ -20,10 +20,6 @@ def enable() -> None:
     optimiser off. Operations still run side by side.
 
     Call it first: functions traced before stay as they are.
-
-    Example:
-        >>> determinism.enable()
-        >>> training.train(config, "runs/digits")
     """
     tf.config.experimental.enable_op_determinism()
     tf.config.optimizer.set_experimental_options({"arithmetic_optimization": False})

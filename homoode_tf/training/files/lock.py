@@ -39,8 +39,9 @@ def exclusive(directory: pathlib.Path) -> Iterator[None]:
         OSError: If the lock's file cannot be written.
 
     Example:
-        >>> with exclusive(pathlib.Path("runs/digits")):  # doctest: +SKIP
-        ...     train()
+        >>> with exclusive(pathlib.Path(".")):
+        ...     print("no other process trains here")
+        no other process trains here
     """
     lock = filelock.FileLock(directory / _LOCK, timeout=0)
     try:

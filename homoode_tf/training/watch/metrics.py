@@ -27,8 +27,11 @@ class MetricsWriter:
         writes: Whether this process writes; of several workers only the chief does.
 
     Example:
-        >>> with MetricsWriter(path, events, step=0) as metrics:  # doctest: +SKIP
+        >>> path = pathlib.Path("metrics.jsonl")
+        >>> with MetricsWriter(path, pathlib.Path("events"), step=0) as metrics:
         ...     metrics.write(50, {"loss": 0.7})
+        >>> read_metrics(path)
+        [{'step': 50, 'loss': 0.7}]
     """
 
     def __init__(self, path: pathlib.Path, events: pathlib.Path, step: int, writes: bool = True):
