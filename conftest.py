@@ -16,6 +16,9 @@ tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
 
+# Programs that tests start; to look for examples there would run them.
+collect_ignore_glob = ["tests/*/run_*.py"]
+
 
 @pytest.fixture(autouse=True)
 def seed():
