@@ -2,6 +2,7 @@
 """What the house is held to: its floors, short parts, and a short way from layer to step."""
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -28,6 +29,15 @@ def test_each_floor_knows_only_those_below_it():
     command = [pathlib.Path(sys.executable).with_name("lint-imports"), "--no-cache"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("room", ["solvers", "homotopy"])
+def test_solvers_know_no_keras_model(room):
+    # Of Keras only what registers a class, so that it is found in a `.keras` file.
+    used = set()
+    for _, text in source_lines.files(PACKAGE / room):
+        used |= set(re.findall(r"\bkeras\.\w+|from keras\b.*", "\n".join(text)))
+    assert used <= {"keras.saving"}
 
 
 def test_no_file_holds_two_ideas():
