@@ -30,6 +30,7 @@ import tensorflow as tf
 from benchmarks import reporting
 from homoode_tf.training.files.workdir import Workdir
 from homoode_tf.training.run import Run
+from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.step import make_train_step
 
 _SIDES = ("pipeline", "constant batch")
@@ -76,7 +77,7 @@ class Bench:
             seed=run.settings.seed,
             first_step=0,
             num_steps=num_steps,
-            augmentation=run.augmentation,
+            augmentation=run.settings.augmentation,
         )
 
     def steps(self, side: str, number: int) -> dict[str, float]:
@@ -207,7 +208,8 @@ def main() -> int:
     arguments = _arguments()
     config = read_config(arguments.config, arguments.num_steps, arguments.batch_size)
     with tempfile.TemporaryDirectory() as folder:
-        run = Run(config, Workdir(folder), arguments.data_dir, "one_device")
+        settings = TrainingSettings.from_config(config)
+        run = Run(settings, Workdir(folder), arguments.data_dir, "one_device")
         results = {
             "machine": reporting.machine(),
             "dataset": config.dataset,

@@ -6,12 +6,12 @@ python train.py --config=configs/cifar100.py --workdir=runs/cifar100
 
 from ml_collections import ConfigDict
 
-from configs import cifar10
+from configs import base
 
 
 def get_config() -> ConfigDict:
-    config = cifar10.get_config()
-    config.dataset = "cifar100"
+    config = base.get_config("cifar100")
+    config.augmentation.crop_padding = 4
     config.augmentation.flip_probability = 0.5
     config.model.channels = 128
     config.model.head_channels = 512

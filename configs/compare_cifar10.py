@@ -9,7 +9,7 @@ One seed, three epochs.
 from ml_collections import ConfigDict
 
 from configs import cifar10
-from configs.compare_digits import compare_larger
+from configs.family import compare_larger
 
 
 def get_config() -> ConfigDict:

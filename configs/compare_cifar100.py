@@ -9,7 +9,7 @@ Three seeds, three epochs.
 from ml_collections import ConfigDict
 
 from configs import cifar100
-from configs.compare_digits import compare_larger
+from configs.family import compare_larger
 
 
 def get_config() -> ConfigDict:

@@ -9,7 +9,7 @@ Three seeds, two epochs.
 from ml_collections import ConfigDict
 
 from configs import fashion_mnist
-from configs.compare_digits import compare_larger
+from configs.family import compare_larger
 
 
 def get_config() -> ConfigDict:

@@ -8,15 +8,13 @@ Two and a half minutes on two CPU cores; test accuracy 98.1 % (seed 0).
 
 from ml_collections import ConfigDict
 
-from configs import cifar10
+from configs import base
 
 
 def get_config() -> ConfigDict:
-    config = cifar10.get_config()
-    config.dataset = "digits"
+    config = base.get_config("digits")
     config.validation_fraction = 0.1
     config.augmentation.crop_padding = 1
-    config.augmentation.flip_probability = 0.0
     config.model.stem_strides = (1, 1)
     config.batch_size = 32
     config.epochs = 30.0

@@ -1,17 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fashion-MNIST after CIFAR-10's recipe, with smaller crops.
+"""Fashion-MNIST with the paper's settings, with smaller crops.
 
 python train.py --config=configs/fashion_mnist.py --workdir=runs/fashion_mnist
 """
 
 from ml_collections import ConfigDict
 
-from configs import cifar10
+from configs import base
 
 
 def get_config() -> ConfigDict:
-    config = cifar10.get_config()
-    config.dataset = "fashion_mnist"
+    config = base.get_config("fashion_mnist")
     config.augmentation.crop_padding = 2
     config.augmentation.flip_probability = 0.5
     config.epochs = 40.0

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checks of arguments and of config fields, with errors that name what was given and expected."""
+"""Checks of arguments and of settings, with errors that name what was given and what is allowed."""
 
 import math
 import numbers
 from collections.abc import Collection
 from typing import Any
 
-from homoode_tf.errors import InvalidValueError
+from homoode_tf.errors import InvalidTypeError, InvalidValueError
 
 # What a float32 can hold.
 _LARGEST_NUMBER = 3.4e38
@@ -35,9 +35,10 @@ def check_number(
         optional: Whether None is allowed too.
 
     Raises:
-        InvalidValueError: If the value is refused.
+        InvalidTypeError: If the value is no number.
+        InvalidValueError: If it is outside the limits.
     """
-    limits = {"at least": at_least, "above": above, "at most": at_most, "below": below}
+    limits = {"at_least": at_least, "above": above, "at_most": at_most, "below": below}
     _check(name, value, "a number", numbers.Real, _LARGEST_NUMBER, limits, optional)
 
 
@@ -61,35 +62,46 @@ def check_integer(
         optional: Whether None is allowed too.
 
     Raises:
-        InvalidValueError: If the value is refused.
+        InvalidTypeError: If the value is no integer.
+        InvalidValueError: If it is outside the limits.
     """
-    limits = {"at least": at_least, "at most": at_most, "below": below}
+    limits = {"at_least": at_least, "at_most": at_most, "below": below}
     _check(name, value, "an integer", numbers.Integral, math.inf, limits, optional)
+
+
+def in_words(kind: str, **limits: float | None) -> str:
+    """Says what is allowed.
+
+    Example:
+        >>> in_words("a number", at_least=0, below=1)
+        'a number at least 0 and below 1'
+    """
+    said = [
+        f"{name.replace('_', ' ')} {limit}" for name, limit in limits.items() if limit is not None
+    ]
+    return " ".join([kind, " and ".join(said)]).strip()
 
 
 def _check(name, value, kind, number_type, largest, limits, optional) -> None:
     if value is None and optional:
         return
-    allowed = isinstance(value, number_type) and not isinstance(value, bool)
-    if allowed:
-        allowed = (
-            abs(value) <= largest
-            and (limits["at least"] is None or value >= limits["at least"])
-            and (limits.get("above") is None or value > limits["above"])
-            and (limits["at most"] is None or value <= limits["at most"])
-            and (limits["below"] is None or value < limits["below"])
-        )
-        if not allowed and abs(value) > largest:
-            limits = {**limits, "at most": largest}
-    if not allowed:
+    is_number = isinstance(value, number_type) and not isinstance(value, bool)
+    if is_number and (
+        abs(value) <= largest
+        and (limits["at_least"] is None or value >= limits["at_least"])
+        and (limits.get("above") is None or value > limits["above"])
+        and (limits["at_most"] is None or value <= limits["at_most"])
+        and (limits["below"] is None or value < limits["below"])
+    ):
+        return
+    if is_number and abs(value) > largest:
+        limits = {**limits, "at_most": largest}
+    if not is_number and limits["below"] == _INTEGERS_END:
         # The bound of all integers is worth a word only where it was met.
-        said = [
-            f"{text} {limit}"
-            for text, limit in limits.items()
-            if limit is not None and (limit != _INTEGERS_END or isinstance(value, number_type))
-        ]
-        words = " ".join([kind, " and ".join(said)]).strip() + (" or None" if optional else "")
-        raise InvalidValueError(f"{name} must be {words}, got {value!r}.")
+        limits = {**limits, "below": None}
+    allowed = in_words(kind, **limits) + (" or None" if optional else "")
+    error = InvalidValueError if is_number else InvalidTypeError
+    raise error(f"{name} must be {allowed}, got {value!r}.")
 
 
 def check_positive(name: str, value: Any, kind: type, optional: bool = False) -> None:
@@ -116,6 +128,6 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
 
 
 def check_flag(name: str, value: Any) -> None:
-    """Refuses, with an `InvalidValueError`, what is neither True nor False."""
+    """Refuses, with an `InvalidTypeError`, what is neither True nor False."""
     if not isinstance(value, bool):
-        raise InvalidValueError(f"{name} must be True or False, got {value!r}.")
+        raise InvalidTypeError(f"{name} must be True or False, got {value!r}.")

@@ -14,5 +14,5 @@ class InvalidValueError(UserError, ValueError):
     """An argument or a field has a value that is not allowed."""
 
 
-class InvalidTypeError(UserError, TypeError):
-    """An argument or a field is of a type that is not allowed."""
+class InvalidTypeError(InvalidValueError, TypeError):
+    """An argument or a field is of a type that is not allowed, and so is its value."""

@@ -202,8 +202,7 @@ def test_a_wrong_field_is_refused_by_name(field, value, message):
     assert field in str(caught.value) and message in str(caught.value)
 
 
-def test_a_missing_field_is_named():
-    config = importlib.import_module("configs.digits").get_config().model.to_dict()
-    del config["dropout_rate"]
-    with pytest.raises(models.MissingFieldError, match="config.model.dropout_rate is missing"):
-        models.build(config, (8, 8, 1), 10, [0.3], [0.4])
+def test_absent_fields_have_their_defaults():
+    model = models.build({"dropout_rate": 0.0}, (8, 8, 1), 10, [0.3], [0.4])
+    assert model.implicit.dynamics.dropout_rate == 0.0
+    assert model.task_parameters == PARAMETERS["digits"]

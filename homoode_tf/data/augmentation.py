@@ -1,52 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 """Random crops and horizontal flips of whole uint8 batches, without state."""
 
-from __future__ import annotations
-
 import dataclasses
-import operator
 
 import tensorflow as tf
 
-from homoode_tf.errors import InvalidTypeError, InvalidValueError
+from homoode_tf.settings import Settings, setting
 
 
 @dataclasses.dataclass(frozen=True)
-class Augmentation:
+class Augmentation(Settings):
     """Pads each image with zeros, crops it back at a random place, flips it at random.
 
-    Attributes:
-      crop_padding: Pixels of zero padding on each side before the crop; 0 turns the crop off. Both
-        of the crop's offsets are uniform on 0..2*crop_padding.
-      flip_probability: The probability that an image is mirrored left to right.
+    Both of the crop's offsets are uniform on 0..2*crop_padding.
 
     Raises:
-      TypeError: `crop_padding` is not an integer.
-      ValueError: `crop_padding` is negative or `flip_probability` not in [0, 1].
+      InvalidValueError: `crop_padding` is no integer of at least 0, or `flip_probability` not in
+        [0, 1].
 
     Example:
       >>> augment = Augmentation(crop_padding=4, flip_probability=0.5)
-      >>> augment(images, seed=(run_seed, step)).shape == images.shape
-      True
+      >>> augment(tf.zeros([2, 32, 32, 3], tf.uint8), seed=(0, 7)).shape
+      TensorShape([2, 32, 32, 3])
     """
 
-    crop_padding: int = 0
-    flip_probability: float = 0.0
-
-    def __post_init__(self) -> None:
-        try:
-            padding = operator.index(self.crop_padding)
-        except TypeError:
-            raise InvalidTypeError(
-                f"crop_padding must be an integer, got {self.crop_padding!r}"
-            ) from None
-        if padding < 0:
-            raise InvalidValueError(f"crop_padding must be >= 0, got {padding}")
-        number = isinstance(self.flip_probability, int | float)
-        if not number or not 0.0 <= self.flip_probability <= 1.0:
-            raise InvalidValueError(
-                f"flip_probability must be in [0, 1], got {self.flip_probability!r}"
-            )
+    crop_padding: int = setting(
+        0, "Pixels of zeros on each side before the random crop; 0 turns it off.", at_least=0
+    )
+    flip_probability: float = setting(
+        0.0, "Probability that an image is mirrored left to right.", at_least=0, at_most=1
+    )
 
     @property
     def is_identity(self) -> bool:

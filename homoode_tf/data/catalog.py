@@ -5,8 +5,14 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from homoode_tf.errors import InvalidValueError
+
+if TYPE_CHECKING:
+    from homoode_tf.data.pipeline import ImageData
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +25,8 @@ class CatalogEntry:
       num_classes: The number of classes.
       mean: The mean of each channel over the training images, pixels in 0..1.
       std: The standard deviation of each channel over the training images, pixels in 0..1.
+      open_images: What `load` calls with (data_dir, validation_fraction) for an `ImageData`, or an
+        object of its interface; None for a data set that lies on disk as TFDS writes it.
     """
 
     name: str
@@ -26,6 +34,7 @@ class CatalogEntry:
     num_classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    open_images: Callable[[str | os.PathLike | None, float], ImageData] | None = None
 
 
 _ENTRIES = (
@@ -46,6 +55,33 @@ _ENTRIES = (
 _CATALOG = {entry.name: entry for entry in _ENTRIES}
 
 
+def register(entry: CatalogEntry) -> None:
+    """Makes a data set of one's own known to `load`, and so to `config.dataset`.
+
+    A recipe registers it before it names it; so does what reads the run later.
+
+    Args:
+      entry: Its facts. Without `open_images` it is TFDS's data set of that name, or that of a
+        TFDS builder which has been imported.
+
+    Raises:
+      InvalidValueError: The name is that of a data set of the project.
+
+    Example:
+      >>> register(CatalogEntry("emnist", (28, 28, 1), 62, (0.17,), (0.33,)))
+      >>> "emnist" in names()
+      True
+    """
+    if entry.name in {known.name for known in _ENTRIES}:
+        raise InvalidValueError(f"dataset {entry.name!r} is there already; choose another name.")
+    _CATALOG[entry.name] = entry
+
+
+def is_own(name: str) -> bool:
+    """Whether a data set is one that `register` has made known."""
+    return name in _CATALOG and _CATALOG[name] not in _ENTRIES
+
+
 def names() -> tuple[str, ...]:
     """Returns the names that `load` accepts.
 
@@ -63,7 +99,7 @@ def find(name: str) -> CatalogEntry:
       name: One of `names()`.
 
     Raises:
-      ValueError: The name is unknown; the message lists the known ones and the closest.
+      InvalidValueError: The name is unknown; the message lists the known ones and the closest.
     """
     if isinstance(name, str) and name in _CATALOG:
         return _CATALOG[name]

@@ -4,16 +4,17 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 
+from homoode_tf.checks import check_integer
 from homoode_tf.data import catalog, storage
 from homoode_tf.data.augmentation import Augmentation, crop_and_flip
-from homoode_tf.errors import InvalidTypeError, InvalidValueError
+from homoode_tf.data.settings import DataSettings, is_image_data
+from homoode_tf.errors import InvalidValueError
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
@@ -55,7 +56,10 @@ class DataInfo:
 
 
 def load(
-    name: str, *, data_dir: str | os.PathLike | None = None, validation_fraction: float = 0.1
+    name: str | ImageData,
+    *,
+    data_dir: str | os.PathLike | None = None,
+    validation_fraction: float = 0.1,
 ) -> ImageData:
     """Opens a data set that is on disk; nothing is ever downloaded here.
 
@@ -63,7 +67,8 @@ def load(
     `python -m homoode_tf.data NAME`.
 
     Args:
-      name: One of `homoode_tf.data.names()`.
+      name: One of `homoode_tf.data.names()`, or an object with the interface of `ImageData`, which
+        is returned as it is.
       data_dir: The folder of TFDS data sets; None is TFDS's default, `~/tensorflow_datasets`.
       validation_fraction: The share of the train split that is kept for validation, 0 < f < 1.
 
@@ -71,7 +76,7 @@ def load(
       The data set, no image read yet.
 
     Raises:
-      ValueError: Unknown name, or a fraction that leaves a part empty.
+      InvalidValueError: Unknown name, or a fraction that leaves a part empty.
       DataNotFoundError: The data set is not in `data_dir`; the message says how to fetch it.
       OSError: `digits` cannot be written to `data_dir`.
 
@@ -80,13 +85,13 @@ def load(
       >>> digits.info.image_shape, digits.info.num_train
       ((8, 8, 1), 1293)
     """
+    settings = DataSettings(name, validation_fraction)
+    if is_image_data(settings.dataset):
+        return settings.dataset
     entry = catalog.find(name)
-    if not isinstance(validation_fraction, float) or not 0.0 < validation_fraction < 1.0:
-        raise InvalidValueError(
-            "validation_fraction must be greater than 0 and less than 1, got "
-            f"{validation_fraction!r}"
-        )
-    return ImageData(entry, storage.open_prepared(name, data_dir), validation_fraction)
+    if entry.open_images is not None:
+        return entry.open_images(data_dir, settings.validation_fraction)
+    return ImageData(entry, storage.open_prepared(name, data_dir), settings.validation_fraction)
 
 
 class ImageData:
@@ -151,9 +156,9 @@ class ImageData:
         """Returns the number of full batches in the train part.
 
         Raises:
-          ValueError: The train part does not fill one batch.
+          InvalidValueError: The train part does not fill one batch.
         """
-        batch_size = _integer("batch_size", batch_size, minimum=1)
+        check_integer("batch_size", batch_size, at_least=1)
         if batch_size > self.info.num_train:
             raise InvalidValueError(
                 f"batch_size {batch_size} is larger than the train part of {self.info.name}, "
@@ -193,18 +198,18 @@ class ImageData:
           int64 (batch_size / count,).
 
         Raises:
-          TypeError: A number that must be an integer is not.
-          ValueError: A number is out of range, or batch_size is not divisible by count.
+          InvalidTypeError: A number that must be an integer is not.
+          InvalidValueError: A number is out of range, or batch_size is not divisible by count.
         """
         steps_per_epoch = self.steps_per_epoch(batch_size)
-        num_steps = _integer("num_steps", num_steps)
-        first_step = _integer("first_step", first_step)
+        check_integer("num_steps", num_steps, at_least=0)
+        check_integer("first_step", first_step, at_least=0)
         if first_step > num_steps:
             raise InvalidValueError(
                 f"first_step {first_step} is greater than num_steps {num_steps}"
             )
         # TF's index shuffle reads 31 bits of its seed and ignores the others.
-        seed = _integer("seed", seed, maximum=2**31 - 1)
+        check_integer("seed", seed, at_least=0)
         begin, end = _shard_bounds(batch_size, shard)
         augmentation = augmentation or Augmentation()
         images, labels = self._tensors("train")
@@ -248,14 +253,14 @@ class ImageData:
           at most batch_size / count.
 
         Raises:
-          TypeError: A number that must be an integer is not.
-          ValueError: Unknown split, or a number out of range.
+          InvalidTypeError: A number that must be an integer is not.
+          InvalidValueError: Unknown split, or a number out of range.
         """
         if split not in _EVALUATION_SPLITS:
             raise InvalidValueError(
                 f"unknown split {split!r}; known: {', '.join(_EVALUATION_SPLITS)}"
             )
-        batch_size = _integer("batch_size", batch_size, minimum=1)
+        check_integer("batch_size", batch_size, at_least=1)
         begin, end = _shard_bounds(batch_size, shard)
         images, labels = self._tensors("test" if split == "test" else "train")
         part = _on_host(self._indices[split])
@@ -294,22 +299,11 @@ def _shard_bounds(batch_size: int, shard: tuple[int, int]) -> tuple[int, int]:
         index, count = shard
     except (TypeError, ValueError):
         raise InvalidValueError(f"shard must be (index, count), got {shard!r}") from None
-    count = _integer("shard count", count, minimum=1)
-    index = _integer("shard index", index, maximum=count - 1)
+    check_integer("shard count", count, at_least=1)
+    check_integer("shard index", index, at_least=0, below=count)
     if batch_size % count:
         raise InvalidValueError(
             f"batch_size {batch_size} is not divisible by the shard count {count}"
         )
     size = batch_size // count
     return index * size, (index + 1) * size
-
-
-def _integer(name: str, value: int, minimum: int = 0, maximum: int | None = None) -> int:
-    try:
-        number = operator.index(value)
-    except TypeError:
-        raise InvalidTypeError(f"{name} must be an integer, got {value!r}") from None
-    if number < minimum or (maximum is not None and number > maximum):
-        allowed = f"at least {minimum}" if maximum is None else f"from {minimum} to {maximum}"
-        raise InvalidValueError(f"{name} must be {allowed}, got {number}")
-    return number

@@ -41,7 +41,7 @@ def prepare(name: str, data_dir: str | os.PathLike | None = None) -> tfds.core.D
       The TFDS builder of the prepared data set.
 
     Raises:
-      ValueError: The name is unknown.
+      InvalidValueError: The name is unknown.
       OSError: `data_dir` cannot be written, there is no network (ConnectionError), or the user's
         own download is not where it should be (FileNotFoundError).
 
@@ -78,7 +78,7 @@ def open_prepared(name: str, data_dir: str | os.PathLike | None) -> tfds.core.Da
     """Returns the builder of a data set on disk; `digits` is written there first if need be.
 
     Raises:
-      ValueError: The name is unknown.
+      InvalidValueError: The name is unknown.
       DataNotFoundError: The data set is not in `data_dir`.
       OSError: `digits` cannot be written to `data_dir`; a PermissionError for example.
     """
@@ -230,6 +230,8 @@ def _how_to_fetch(name: str, data_dir: str | os.PathLike | None, resolved: str) 
     command = f"python -m homoode_tf.data {name}"
     if data_dir is not None:
         command += f" --data_dir {shlex.quote(os.fspath(data_dir))}"
+    if catalog.is_own(name):  # a command of its own would not know it
+        command = f"homoode_tf.data.prepare({name!r}, {resolved!r})"
     message = f"dataset {name!r} is not in data_dir {resolved!r}. Fetch it with\n  {command}"
     if name == "tiny_imagenet":
         manual_dir = os.path.join(resolved, "downloads", "manual")

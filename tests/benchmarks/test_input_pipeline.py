@@ -9,6 +9,7 @@ import pytest
 from benchmarks import input_pipeline
 from homoode_tf.training.files.workdir import Workdir
 from homoode_tf.training.run import Run
+from homoode_tf.training.settings import TrainingSettings
 
 DIGITS = pathlib.Path(__file__).parents[2] / "configs" / "digits.py"
 
@@ -18,7 +19,8 @@ def run(tmp_path_factory):
     config = input_pipeline.read_config(DIGITS, num_steps=1, batch_size=8)
     config.model.update({"channels": 4, "head_channels": 8, "groups": 2})
     folder = tmp_path_factory.mktemp("pipeline")
-    return Run(config, Workdir(folder / "run"), folder / "data", "one_device")
+    settings = TrainingSettings.from_config(config)
+    return Run(settings, Workdir(folder / "run"), folder / "data", "one_device")
 
 
 def test_all_steps_are_alike(run):

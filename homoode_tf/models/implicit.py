@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The dynamics and the implicit layer around it, from the settings of a model."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import keras
+
+from homoode_tf import solvers
+from homoode_tf.layers import (
+    DEQ,
+    AugmentedNeuralODE,
+    ConvDynamics,
+    HomoODE,
+    NeuralODE,
+    ODELayer,
+    TimedConvDynamics,
+)
+from homoode_tf.models import identifiers
+from homoode_tf.models.initializers import kernel_initializer
+from homoode_tf.solvers import fixed_point
+from homoode_tf.solvers.ode.tableaus import BY_NAME
+
+if TYPE_CHECKING:
+    from homoode_tf.models.settings import ModelSettings
+
+DYNAMICS = {"conv": ConvDynamics, "timed_conv": TimedConvDynamics}
+LAYERS = {
+    "homoode": HomoODE,
+    "neural_ode": NeuralODE,
+    "augmented_neural_ode": AugmentedNeuralODE,
+    "deq": DEQ,
+    # Residual blocks that share their weights: z <- z + F(z), Euler's method with steps of one.
+    "resnet": NeuralODE,
+}
+
+_SOLVER_FIELDS = (
+    *("solver", "rtol", "atol", "gradient", "step_control", "max_num_steps", "num_steps"),
+    *("max_num_iterations", "on_failure"),
+)
+_BY_ERROR = ("rtol", "atol", "gradient", "step_control", "max_num_steps")
+
+
+def resolve_layer(settings: "ModelSettings") -> type | keras.layers.Layer:
+    """Returns the class of the implicit layer, or the layer itself where the settings have it."""
+    return identifiers.resolve("config.model.layer", settings.layer, LAYERS)
+
+
+def extra_channels(settings: "ModelSettings", layer: type | keras.layers.Layer) -> int:
+    """Returns how many of the state's channels the layer adds to those of the stem."""
+    if isinstance(layer, AugmentedNeuralODE):
+        return layer.extra_channels
+    is_augmented = isinstance(layer, type) and issubclass(layer, AugmentedNeuralODE)
+    return settings.extra_channels if is_augmented else 0
+
+
+def make_layer(
+    settings: "ModelSettings", layer: type | keras.layers.Layer, precision: str
+) -> keras.layers.Layer:
+    """Returns the implicit layer around its dynamics.
+
+    Args:
+        settings: Of the model.
+        layer: What `resolve_layer` returned. A class of the user's own is called with the dynamics
+            and with those fields of the settings that its constructor takes; a layer has its own
+            dynamics, and is returned as it is.
+        precision: Keras dtype policy.
+    """
+    if isinstance(layer, keras.layers.Layer):
+        return layer
+    dynamics = _make_dynamics(settings, precision)
+    offered = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
+    offered |= {"dynamics": dynamics, "dtype": precision, "name": "implicit"}
+    if issubclass(layer, ODELayer | DEQ):
+        for name in _SOLVER_FIELDS:
+            offered.pop(name, None)
+        offered |= _deq_options(settings) if issubclass(layer, DEQ) else _ode_options(settings)
+    catch_all = {base: _SOLVER_FIELDS for base in (ODELayer, DEQ)}
+    return identifiers.make(layer, offered, catch_all)
+
+
+def _pick(settings: "ModelSettings", *names: str) -> dict[str, Any]:
+    return {name: getattr(settings, name) for name in names}
+
+
+def _ode_options(settings: "ModelSettings") -> dict[str, Any]:
+    """What says how to solve: to tolerances, or by equal steps where a solver knows no errors."""
+    if settings.layer == "resnet":
+        euler = solvers.get("euler", **_pick(settings, "num_steps", "gradient"))
+        return {"solver": euler, "final_time": float(settings.num_steps)}
+    built_in = {name: name for name in solvers.names()}
+    solver = identifiers.resolve("config.model.solver", settings.solver, built_in)
+    if isinstance(solver, type):
+        fields = _BY_ERROR if issubclass(solver, solvers.RungeKutta) else (*_BY_ERROR, "num_steps")
+        return {"solver": identifiers.make(solver, _pick(settings, *fields))}
+    if not isinstance(solver, str):
+        return {"solver": solver}
+    if BY_NAME[solver].adaptive:
+        return {"solver": solver, **_pick(settings, *_BY_ERROR)}
+    return {"solver": solvers.get(solver, **_pick(settings, "num_steps", "gradient"))}
+
+
+def _deq_options(settings: "ModelSettings") -> dict[str, Any]:
+    built_in = {name: name for name in fixed_point.names()}
+    solver = identifiers.resolve("config.model.solver", settings.solver, built_in)
+    # "return": a warning for every batch would tell no more than the residual.
+    fields = {**_pick(settings, "rtol", "atol", "max_num_iterations"), "on_failure": "return"}
+    if isinstance(solver, type):
+        solver = identifiers.make(solver, fields)
+    options = fields if isinstance(solver, str) else {}
+    return {"solver": solver, "gradient": settings.gradient, **options}
+
+
+def _make_dynamics(settings: "ModelSettings", precision: str) -> keras.layers.Layer:
+    """The dynamics; a class of the user's own gets what its constructor takes of the below."""
+    dynamics = identifiers.resolve("config.model.dynamics", settings.dynamics, DYNAMICS)
+    if isinstance(dynamics, keras.layers.Layer):
+        return dynamics
+    offered = {
+        "channels": settings.channels,
+        "filters": settings.channels,
+        "groups": settings.groups,
+        "dropout_rate": settings.dropout_rate,
+        "kernel_initializer": kernel_initializer(),
+        "dtype": precision,
+        "name": "dynamics",
+    }
+    return identifiers.make(dynamics, offered)
