@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fields of a config, each with values that it must not have."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+
+class Field(NamedTuple):
+    """A field of a config: its dotted name, and what it must not be.
+
+    `texts` are wrong values as `--config.NAME=TEXT` gives them, `expressions` as a config file
+    writes them in Python. `beside` are sets of other fields with which this one is used, and
+    alone is wrong.
+    """
+
+    name: str
+    texts: Sequence[str]
+    expressions: Sequence[str]
+    beside: Sequence[Mapping[str, str]] = ({},)
+
+
+# What is no number, or none that a float32 can hold.
+_NO_NUMBER = ("nan", "inf", "-inf", "1e400", "many", "", "None", "(1, 2)", "{}", "1+2j", "--")
+# Not True, nor an integer beyond a float: of those ml_collections itself makes floats, or cannot.
+_NO_NUMBER_IN_PYTHON = (
+    *("float('nan')", "float('inf')", "-float('inf')", "1e300"),
+    *("'many'", "''", "'1'", "None", "[1]", "{}", "{1}", "1j", "b'1'", "object()", "len"),
+)
+_NO_INTEGER = ("-7", "2.5", str(2**31), "9" * 30)
+_NO_INTEGER_IN_PYTHON = (*_NO_INTEGER, "10**400", "-(10**400)", "True", *_NO_NUMBER_IN_PYTHON)
+_NO_NAME = ("", "None", "nonsense", "0", "NaN", "../..", "Ω", "a b")
+_NO_NAME_IN_PYTHON = ("3", "0.5", "None", "True", "[]", "('adam',)", "{}", "{1}", "b'adam'", "len")
+_NO_FLAG = ("maybe", "2", "-1", "", "nan", "None", "(True,)")
+_NO_FLAG_IN_PYTHON = ("'maybe'", "2", "None", "0.5", "[True]", "{}", "float('nan')", "'False'")
+_NO_STRIDES = ("()", "(1,)", "(1, 2, 1)", "(0, 1)", "(-1, 1)", "(3, 1)", "(1, 10000000000)")
+
+# Names of fields, by what is outside: the integer below the least, numbers, names.
+_INTEGERS = {
+    "-1": "augmentation.crop_padding model.extra_channels seed",
+    "0": "model.channels model.head_channels model.groups model.num_steps model.max_num_iterations "
+    "model.max_num_steps batch_size accumulation_steps initial_point.period log_every_steps "
+    "checkpoint_every_steps evaluate_every_epochs keep_checkpoints",
+}
+_NUMBERS = {
+    "0.0 -0.5 1.0 1.5 1e-9": "validation_fraction",
+    "-0.1 1.1": "augmentation.flip_probability",
+    "-0.1 1.0 2.0": "model.dropout_rate model.batch_norm_momentum optimizer.momentum "
+    "optimizer.beta_2 weight_averaging.momentum",
+    "-0.1 1.0": "label_smoothing optimizer.warmup_fraction weight_averaging.start_fraction",
+    "0.0 -1.0": "model.rtol model.atol model.final_time",
+    "0.0 -1.0 1e30": "epochs",
+    "0.0 -0.1": "optimizer.learning_rate optimizer.adam_learning_rate",
+    "-0.1": "optimizer.final_learning_rate optimizer.weight_decay model.jacobian_weight "
+    "initial_point.learning_rate",
+}
+_CHOICES = {
+    "mnits digit cifar": "dataset",
+    "HomoODE transformer": "model.layer",
+    "rk45 DOPRI5 newton": "model.solver",
+    "adjiont": "model.gradient",
+    "image Batch": "model.step_control",
+    "learnt ones": "model.initial_point",
+    "float16 bfloat16 float64": "precision",
+    "ignore Skip": "non_finite",
+    "adamm SGD": "optimizer.name",
+    "image Sample": "export_step_control",
+}
+_FLAGS = "model.synchronized_batch_norm whitened_stem jit_compile optimizer.nesterov"
+
+
+_ODE = [{"model.layer": name} for name in ("homoode", "neural_ode", "augmented_neural_ode")]
+_DEQ = [{"model.layer": "deq", "model.solver": "anderson", "model.gradient": "implicit"}]
+# Not every layer uses these; the rest of the recipe suits all.
+_BESIDE = {
+    "model.extra_channels": _ODE[2:],
+    "model.num_steps": [{"model.layer": "resnet"}],
+    "model.initial_point": [_ODE[0], *_DEQ],
+    **{name: _DEQ for name in ("model.max_num_iterations", "model.jacobian_weight")},
+    **{name: [*_ODE, *_DEQ] for name in ("model.rtol", "model.atol")},
+    **{name: _ODE for name in ("model.solver", "model.gradient", "model.step_control")},
+    **{name: _ODE for name in ("model.final_time", "model.max_num_steps")},
+}
+
+
+def _each(table, texts, expressions, write=str):
+    for outside, names in table.items():
+        more = outside.split()
+        for name in names.split():
+            values = [*more, *texts], [*map(write, more), *expressions]
+            yield Field(name, *values, _BESIDE.get(name, [{}]))
+
+
+FIELDS = (
+    *_each(_INTEGERS, (*_NO_INTEGER, *_NO_NUMBER), _NO_INTEGER_IN_PYTHON),
+    *_each(_NUMBERS, _NO_NUMBER, _NO_NUMBER_IN_PYTHON),
+    *_each(_CHOICES, _NO_NAME, (*map(repr, _NO_NAME), *_NO_NAME_IN_PYTHON), write=repr),
+    *_each({"": _FLAGS}, _NO_FLAG, _NO_FLAG_IN_PYTHON),
+    Field("model.groups", ("3", "5"), ("3", "5")),  # They divide none of the channels.
+    Field("model.stem_strides", (*_NO_STRIDES, "many", "2.5"), (*_NO_STRIDES, "None", "3", "'ab'")),
+    # What other layers want.
+    Field("model.solver", ("anderson",), ("'anderson'",), _ODE),
+    Field("model.solver", ("dopri5", "newton"), ("'dopri5'",), _DEQ),
+    Field("model.gradient", ("implicit",), ("'implicit'",), _ODE),
+    Field("model.gradient", ("backprop", "adjoint"), ("'checkpoint'",), _DEQ),
+)
+GROUPS = tuple(
+    Field(name, (), ("3", "'x'", "[]", "None"))
+    for name in ("augmentation", "model", "optimizer", "weight_averaging", "initial_point")
+)
+# What has no default, so that a config cannot do without it.
+_OPTIONAL = ("model.synchronized_batch_norm", "model.max_num_steps")
+_REQUIRED = ("dataset", "validation_fraction", "batch_size", "epochs", "augmentation", "model")
+REQUIRED = sorted(
+    {*_REQUIRED, *(field.name for field in FIELDS if field.name.startswith("model."))}
+    - set(_OPTIONAL)
+)
