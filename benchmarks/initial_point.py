@@ -110,7 +110,7 @@ def _measure_run(
 def _restore(folder: pathlib.Path, data_dir: str | None, tolerance: float):
     from homoode_tf.report.plot import saved_run
     from homoode_tf.training.files.workdir import Workdir
-    from homoode_tf.training.run import restore_best
+    from homoode_tf.training.trained_run import restore_best
 
     workdir = Workdir(folder)
     config = saved_run.read_config(workdir)

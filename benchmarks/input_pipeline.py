@@ -88,16 +88,16 @@ class Bench:
             F in a step, "forward" and "backward".
         """
         state, batches = self._run.state, self._batches[side]
-        state.epoch.reset()
+        state.epoch_metrics.reset()
         start, processor = time.perf_counter(), time.process_time()
         for _ in range(number):
             self._step(batches)
-        totals = state.epoch.read()  # waits for the device
+        means = state.epoch_metrics.means()  # waits for the device
         return {
             "seconds": (time.perf_counter() - start) / number,
             "processor": (time.process_time() - processor) / number,
-            "forward": totals["nfe_forward"],
-            "backward": totals["nfe_backward"],
+            "forward": means["nfe_forward"],
+            "backward": means["nfe_backward"],
         }
 
 

@@ -11,24 +11,23 @@ import tensorflow as tf
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from homoode_tf.training.files.checkpoints import CheckpointError
-from homoode_tf.training.files.lock import LockedError
+from homoode_tf.errors import UserError
+from homoode_tf.graph_errors import reason
 from homoode_tf.training.interruption import Interrupted
-from homoode_tf.training.loop import StepError, WorkerLostError
-from homoode_tf.training.non_finite import NonFiniteError
 
 _FAILURE, _USAGE = 1, 2
-# What a user can put right. Anything else is a mistake of ours, and keeps its traceback.
+# What a user can put right, and what the machine refuses: TensorFlow has errors of its own where
+# Python has an OSError. Anything else is a mistake of ours, and keeps its traceback.
 _EXPECTED = (
-    CheckpointError,
-    LockedError,
-    NonFiniteError,
+    UserError,
     OSError,
-    StepError,
-    TypeError,
-    ValueError,
-    WorkerLostError,
-    tf.errors.OpError,
+    tf.errors.AbortedError,
+    tf.errors.DataLossError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.NotFoundError,
+    tf.errors.PermissionDeniedError,
+    tf.errors.ResourceExhaustedError,
+    tf.errors.UnavailableError,
 )
 _TRACEBACK = "Traceback (most recent call last)"
 _CONFIG = re.compile(r"--?config(=|$)")
@@ -58,7 +57,8 @@ def run(main: Callable[[], None], default_config: pathlib.Path) -> None:
 
     What a user can put right (a flag, a config field, a folder, missing data) ends as one line on
     the standard error: with status 2 where the command line is wrong, 1 where something else is,
-    and 128 + the signal's number after an interruption. `--verbosity=1` shows the traceback.
+    and 128 + the signal's number after an interruption. `--verbosity=1` shows the traceback. A
+    mistake of ours ends as a traceback, with status 1.
 
     Args:
         main: The script, without arguments.
@@ -78,7 +78,7 @@ def _call(main: Callable[[], None]) -> None:
     except _EXPECTED as error:
         if logging.level_debug():
             raise
-        _leave(error, _FAILURE)
+        _leave(reason(error) if isinstance(error, tf.errors.OpError) else error, _FAILURE)
 
 
 def _parse(arguments: Sequence[str], default_config: pathlib.Path) -> list[str]:
@@ -114,19 +114,15 @@ def _unknown_field(arguments: Sequence[str]) -> str | None:
     ml_collections only says that there is none. So read the config without any override, and
     look the fields up.
     """
-    overrides = [match for match in map(_OVERRIDE.match, arguments) if match]
-    plain = [argument for argument in arguments if not _OVERRIDE.match(argument)]
+    overrides = [match[1] for match in map(_OVERRIDE.match, arguments) if match]
+    sys.argv = [argument for argument in arguments if not _OVERRIDE.match(argument)]
     flags.FLAGS.unparse_flags()
-    sys.argv = plain
     try:
-        flags.FLAGS(plain, known_only=True)
+        flags.FLAGS(sys.argv, known_only=True)
         config = flags.FLAGS["config"].value
     except (Exception, SystemExit):  # The config itself cannot be read: report that error.
         return None
-    for override in overrides:
-        if unknown := find_unknown(config, override[1]):
-            return unknown
-    return None
+    return next(filter(None, (find_unknown(config, path) for path in overrides)), None)
 
 
 def _last_line(error: BaseException) -> str:

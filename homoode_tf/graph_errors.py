@@ -14,6 +14,8 @@ _AROUND_THE_REASON = re.compile(
 # Names that TensorFlow gives to what failed: `{{function_node NAME}}` and `[Op:NAME]`.
 _NAMES = re.compile(r"\{\{function_node .*?\}\}|\[Op:[^\]]*\]")
 
+_LONGEST_REASON = 500
+
 
 def reason_lines(error: Exception) -> list[str]:
     """Returns the lines of an error's text that say what is wrong, with single spaces.
@@ -31,3 +33,8 @@ def reason_lines(error: Exception) -> list[str]:
     text = _NAMES.sub("", str(error))
     lines = [line for line in text.splitlines() if not _AROUND_THE_REASON.match(line)]
     return [" ".join(line.split()) for line in lines] or [type(error).__name__]
+
+
+def reason(error: Exception) -> str:
+    """Returns the same in one line of at most 500 characters."""
+    return " ".join(reason_lines(error))[:_LONGEST_REASON]

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from homoode_tf.training.inputs import Inputs
 from homoode_tf.training.state import TrainState
-from homoode_tf.training.step import make_evaluation_step
-from homoode_tf.training.watch.metric_sums import Totals
+from homoode_tf.training.step import explaining_failures, make_evaluation_step
+from homoode_tf.training.watch.metric_sums import MetricSums
 
 
 class Evaluator:
@@ -20,8 +20,8 @@ class Evaluator:
     def __init__(self, state: TrainState, inputs: Inputs):
         self._state = state
         self._inputs = inputs
-        self._totals = Totals("evaluation")
-        self._step = make_evaluation_step(state, self._totals)
+        self._sums = MetricSums("evaluation")
+        self._step = make_evaluation_step(state, self._sums)
 
     def evaluate(self, split: str, between: Callable[[], None] = lambda: None) -> dict[str, float]:
         """Returns the mean loss and the accuracy over all images of a split.
@@ -32,12 +32,16 @@ class Evaluator:
 
         Returns:
             `loss` in nats, `accuracy` in 0..1, and the number of `examples`.
+
+        Raises:
+            StepError: If the solver, or anything else inside of the graph, fails.
         """
-        self._totals.reset()
+        self._sums.reset()
         batches, num_batches = self._inputs.evaluation(split)
-        with self._state.averaged_weights():
+        what = f"the evaluation on {split}"
+        with self._state.averaged_weights(), explaining_failures(what, self._state.strategy):
             for _ in range(num_batches):
                 between()
                 self._step(batches)
-        totals = self._totals.read()
-        return {name: totals[name] for name in ("loss", "accuracy", "examples")}
+        means = self._sums.means()
+        return {name: means[name] for name in ("loss", "accuracy", "examples")}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from homoode_tf.data import Augmentation, ImageData
+from homoode_tf.errors import InvalidValueError
 
 
 class Inputs:
@@ -18,7 +19,7 @@ class Inputs:
         num_parts: Parts into which a replica divides its share.
 
     Raises:
-        ValueError: If the replicas' parts of a batch cannot be equal.
+        InvalidValueError: If the replicas' parts of a batch cannot be equal.
     """
 
     def __init__(
@@ -31,7 +32,7 @@ class Inputs:
         num_replicas = strategy.num_replicas_in_sync
         if batch_size % (num_replicas * num_parts):
             times = f", times config.accumulation_steps={num_parts}" if num_parts > 1 else ""
-            raise ValueError(
+            raise InvalidValueError(
                 f"config.batch_size must be a multiple of {num_replicas * num_parts}, the number "
                 f"of replicas{times}, got {batch_size}."
             )

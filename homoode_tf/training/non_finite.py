@@ -3,16 +3,18 @@
 
 import tensorflow as tf
 
+from homoode_tf.errors import UserError
+
 POLICIES = ("stop", "skip")
 # A run that makes no step any more is over.
 _MOST_SKIPPED_IN_A_ROW = 50
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(UserError, RuntimeError):
     """The loss or its gradient became infinite or NaN."""
 
 
-class Faults:
+class NonFiniteSteps:
     """Counts the non-finite steps of a run, and says when it must stop.
 
     Args:
@@ -26,7 +28,7 @@ class Faults:
     """
 
     def __init__(self, policy: str):
-        self._policy = policy
+        self._skips = policy == "skip"
         self.first_bad_step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.skipped = tf.Variable([0, 0, 0], dtype=tf.int64, trainable=False)
 
@@ -35,7 +37,7 @@ class Faults:
         """Number of steps skipped."""
         return int(self.skipped.numpy()[0])
 
-    def observe(self, step: tf.Tensor, finite: tf.Tensor, harmless: tf.Tensor) -> None:
+    def count(self, step: tf.Tensor, finite: tf.Tensor, harmless: tf.Tensor) -> None:
         """Takes note of a step.
 
         Args:
@@ -47,11 +49,9 @@ class Faults:
         in_a_row = tf.where(finite, tf.zeros_like(in_a_row), in_a_row + 1)
         last = tf.where(finite, last, step)
         self.skipped.assign(tf.stack([total + tf.cast(~finite, tf.int64), in_a_row, last]))
-        bad = ~harmless
-        if self._policy == "skip":
-            bad = in_a_row >= _MOST_SKIPPED_IN_A_ROW
-        seen_before = self.first_bad_step > 0
-        self.first_bad_step.assign(tf.where(~bad | seen_before, self.first_bad_step, step))
+        bad = in_a_row >= _MOST_SKIPPED_IN_A_ROW if self._skips else ~harmless
+        is_first = bad & (self.first_bad_step == 0)
+        self.first_bad_step.assign(tf.where(is_first, step, self.first_bad_step))
 
     def check(self) -> None:
         """Raises `NonFiniteError` if the run must stop."""
@@ -59,13 +59,14 @@ class Faults:
         if not bad:
             return
         what = f"the loss or its gradient became non-finite at step {bad}"
-        if self._policy == "skip":
+        hint = "; config.non_finite=skip leaves such steps out."
+        if self._skips:
             what = (
                 f"the loss or its gradient was non-finite in all of the {_MOST_SKIPPED_IN_A_ROW} "
                 f"steps until step {bad}"
             )
+            hint = "."
         raise NonFiniteError(
-            f"{what}; the checkpoints before it are kept. A smaller "
-            "config.optimizer.learning_rate, a warm-up or config.optimizer.clip_norm may help"
-            + ("." if self._policy == "skip" else "; config.non_finite=skip leaves such steps out.")
+            f"{what}; the checkpoints before it are kept. A smaller config.optimizer.learning_rate, "
+            f"a warm-up or config.optimizer.clip_norm may help{hint}"
         )

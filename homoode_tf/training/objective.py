@@ -52,7 +52,7 @@ class Gradient:
 
         Returns:
             This replica's shares of the task's gradients, of the initial point's, and of the
-            metrics, float32 in the order of `totals.FIELDS`.
+            metrics, float32 in the order of `metric_sums.FIELDS`.
         """
         found = accumulate(lambda *batch: self._of_part(*batch, scale), self._parts, images, labels)
         if scale is None:
@@ -101,7 +101,7 @@ def accumulate(function: Callable[..., Any], num_parts: int, *tensors: tf.Tensor
         A nest like the function's.
 
     Example:
-        >>> accumulate(tf.reduce_sum, 2, tf.constant([1.0, 2.0, 3.0, 4.0])).numpy()
+        >>> float(accumulate(tf.reduce_sum, 2, tf.constant([1.0, 2.0, 3.0, 4.0])))
         10.0
     """
     if num_parts == 1:

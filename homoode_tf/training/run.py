@@ -1,24 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of a run, built from its config."""
+"""The parts of a run, built from its settings."""
 
 import os
 import pathlib
 import tempfile
+from collections.abc import Iterator
 
 import keras
-import ml_collections
 import tensorflow as tf
 
 from homoode_tf import data, models
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.serving import export
 from homoode_tf.training.devices import strategy as strategies
 from homoode_tf.training.devices import xla
 from homoode_tf.training.evaluation import Evaluator
-from homoode_tf.training.files.checkpoints import Checkpoints
-from homoode_tf.training.files.workdir import Workdir, WorkdirError
+from homoode_tf.training.files.checkpoints import Checkpoints, Record
+from homoode_tf.training.files.workdir import Workdir
 from homoode_tf.training.inputs import Inputs
-from homoode_tf.training.milestones import Plan
-from homoode_tf.training.settings import TrainingSettings, read_section
+from homoode_tf.training.milestones import Milestones
+from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.state import TrainState
 from homoode_tf.training.step import sum_over_replicas
 from homoode_tf.training.whitening import whiten_stem
@@ -31,108 +32,111 @@ class Run:
     """Data, model, state, checkpoints and evaluation of one run. Building it writes nothing.
 
     Args:
-        config: The whole config.
+        settings: The whole config.
         workdir: The run's folder.
         data_dir: Where the data sets are, or None for TFDS's default.
         strategy: A name of `homoode_tf.training.devices.strategy.NAMES`, or a strategy.
 
     Attributes:
-        settings: The checked config.
         is_chief: Whether this process writes what the run leaves.
         images: The data set.
-        plan: What is due when.
-        augmentation: What is done to the training images.
+        milestones: What is due when.
+        inputs: Batches on their replicas.
         model: The classifier, built.
         state: Everything that changes in training.
-        inputs: Batches on their replicas.
         evaluator: Evaluates the state's model.
         checkpoints: Of the state.
 
     Raises:
-        ValueError: If the config is not allowed; the message names the field.
+        InvalidValueError: If the settings do not fit the data or the devices; the message names
+            the field.
         DataNotFoundError: If the data set is not there.
     """
 
     def __init__(
         self,
-        config: ml_collections.ConfigDict,
+        settings: TrainingSettings,
         workdir: Workdir,
         data_dir: str | os.PathLike | None = None,
         strategy: str | tf.distribute.Strategy = "auto",
     ):
-        self.settings = TrainingSettings.from_config(config)
-        self.augmentation = read_section(data.Augmentation, config.augmentation, "augmentation")
-        if isinstance(strategy, str):
-            strategy = strategies.create(strategy)
+        self.settings = settings
         self.workdir = workdir
-        self.strategy = strategy
-        self.is_chief = strategies.is_chief(strategy)
-        self.dataset = config.dataset
+        self.strategy = strategies.create(strategy) if isinstance(strategy, str) else strategy
+        self.is_chief = strategies.is_chief(self.strategy)
         self.images = data.load(
-            config.dataset, data_dir=data_dir, validation_fraction=config.validation_fraction
+            settings.dataset, data_dir=data_dir, validation_fraction=settings.validation_fraction
         )
         info = self.images.info
-        size = min(info.image_shape[:2])
-        if self.augmentation.crop_padding >= size:
-            raise ValueError(
+        size, padding = min(info.image_shape[:2]), settings.augmentation.crop_padding
+        if padding >= size:
+            raise InvalidValueError(
                 f"config.augmentation.crop_padding must be below {size}, the size of the images, "
-                f"or a crop may hold nothing of them; got {self.augmentation.crop_padding}."
+                f"or a crop may hold nothing of them; got {padding}."
             )
-        self.plan = Plan.make(self.settings, info.num_train)
+        self.milestones = Milestones(settings, info.num_train)
         self.inputs = Inputs(
-            self.images,
-            self.settings.batch_size,
-            strategy,
-            self.settings.accumulation_steps,
+            self.images, settings.batch_size, self.strategy, settings.accumulation_steps
         )
         # The one place for seeds: of Python, NumPy and TensorFlow, and so of every layer. Right
         # before the model, because preparing the data may draw random numbers, the first time.
-        keras.utils.set_random_seed(self.settings.seed)
-        with strategy.scope():
+        keras.utils.set_random_seed(settings.seed)
+        with self.strategy.scope():
             self.model = models.build(
-                config.model,
+                settings.model,
                 info.image_shape,
                 info.num_classes,
                 info.mean,
                 info.std,
-                self.settings.precision,
+                settings.precision,
             )
-        if self.settings.jit_compile:
-            xla.check(self.model, config.model, strategy)
-        self.state = TrainState(self.model, self.settings, self.plan.total_steps, strategy)
+        if settings.jit_compile:
+            xla.check(self.model, settings.model, self.strategy)
+        total_steps = self.milestones.total_steps
+        self.state = TrainState(self.model, settings, total_steps, self.strategy)
         self.evaluator = Evaluator(self.state, self.inputs)
         self.checkpoints = Checkpoints(
-            workdir.checkpoints,
-            self.state.variables(),
-            keep=self.settings.keep_checkpoints,
-            writes=self.is_chief,
+            workdir.checkpoints, self.state.variables(), settings.keep_checkpoints, self.is_chief
         )
 
-    def initialise(self) -> None:
-        """Sets what a run begins with and that depends on the training images."""
+    def restore_or_initialise(self) -> Record:
+        """Sets all variables to the last checkpoint's, or to what a new run begins with.
+
+        Returns:
+            Where the run stands.
+
+        Raises:
+            CheckpointError: If there are checkpoints, and none can be read.
+        """
+        record = self.checkpoints.restore_latest()
+        self.state.separate_random_states()
+        if record is not None:
+            return record
         if self.settings.whitened_stem:
-            batches = self.images.train_batches(
-                min(_WHITENING_IMAGES, self.images.info.num_train),
-                seed=self.settings.seed,
-                num_steps=1,
-            )
+            number = min(_WHITENING_IMAGES, self.images.info.num_train)
+            batches = self.images.train_batches(number, seed=self.settings.seed, num_steps=1)
             images, _ = next(iter(batches))
             whiten_stem(self.model, images, self.settings.seed)
             if self.state.average is not None:
                 self.state.average.reset()
+        return Record(step=0, complete=True, validation_accuracy=None, clock={})
+
+    def train_batches(self, first_step: int = 0) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+        """Returns the batches of the steps after `first_step`, on their replicas."""
+        return self.inputs.train(
+            seed=self.settings.seed,
+            first_step=first_step,
+            num_steps=self.milestones.total_steps,
+            augmentation=self.settings.augmentation,
+        )
 
     def export(self) -> None:
         """Writes the model as it is now, with its averaged weights, to `saved_model/`."""
         info = self.images.info
+        step_control = self.settings.export_step_control
 
         def write(path):
-            export.save(
-                self.model,
-                path,
-                info.image_shape,
-                info.class_names,
-                self.settings.export_step_control,
-            )
+            export.save(self.model, path, info.image_shape, info.class_names, step_control)
 
         with self.state.averaged_weights():
             if self.is_chief:
@@ -150,34 +154,3 @@ class Run:
             self.strategy.run(lambda: sum_over_replicas([1.0]))
 
         meet()
-
-
-def restore_best(
-    config: ml_collections.ConfigDict,
-    folder: Workdir,
-    data_dir: str | os.PathLike | None = None,
-    strategy: str | tf.distribute.Strategy = "auto",
-) -> tuple[Run, int]:
-    """Builds a run with the checkpoint that is best on validation.
-
-    Args:
-        config: The config that made the run.
-        folder: The run's folder.
-        data_dir: Where the data sets are, or None for TFDS's default.
-        strategy: As of `Run`.
-
-    Returns:
-        The run and the step of the checkpoint.
-
-    Raises:
-        ValueError: If the config is not allowed, or was made by a version with other fields.
-        DataNotFoundError: If the data set is not there.
-        CheckpointError: If no whole checkpoint was evaluated on validation.
-    """
-    try:
-        run = Run(config, folder, data_dir, strategy)
-    except (KeyError, models.MissingFieldError) as error:
-        raise WorkdirError(
-            f"{folder.config} lacks a field that this version needs: {error}"
-        ) from error
-    return run, run.checkpoints.restore_best().step

@@ -6,7 +6,7 @@ import dataclasses
 from homoode_tf.data.settings import DataSettings
 from homoode_tf.models.settings import ModelSettings
 from homoode_tf.settings import Settings, setting
-from homoode_tf.solvers.ode.runge_kutta import STEP_CONTROLS
+from homoode_tf.solvers import STEP_CONTROLS
 from homoode_tf.training.non_finite import POLICIES
 
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")

@@ -8,12 +8,15 @@ import keras
 import tensorflow as tf
 
 from homoode_tf.layers import ODELayer
-from homoode_tf.training.non_finite import Faults
-from homoode_tf.training.optimizers import build as optimizers
-from homoode_tf.training.optimizers.averaging import WeightAverage
-from homoode_tf.training.optimizers.loss_scale import LossScale
+from homoode_tf.training.non_finite import NonFiniteSteps
+from homoode_tf.training.optimizers import (
+    LossScale,
+    WeightAverage,
+    build_initial_point_optimizer,
+    build_task_optimizer,
+)
 from homoode_tf.training.settings import TrainingSettings
-from homoode_tf.training.watch.metric_sums import Totals
+from homoode_tf.training.watch.metric_sums import MetricSums
 
 # Far apart, so that no replica's dropout seed is another run's.
 _SEED_STRIDE = 1_000_003
@@ -32,11 +35,11 @@ class TrainState:
 
     Attributes:
         step: int64 scalar variable, the number of updates made.
-        faults: Counts the non-finite steps.
+        non_finite_steps: Counts them.
         loss_scale: Of half precision; None where none is needed.
         may_skip: Whether a non-finite step leaves everything as it was.
-        period: Totals since the last line of metrics.
-        epoch: Totals since the epoch began.
+        recent_metrics: Sums since the last line of metrics.
+        epoch_metrics: Sums since the epoch began.
     """
 
     def __init__(
@@ -51,18 +54,18 @@ class TrainState:
         # Plain variables, made outside the strategy's scope: steps add to them what has already
         # been summed over replicas.
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
-        self.faults = Faults(settings.non_finite)
+        self.non_finite_steps = NonFiniteSteps(settings.non_finite)
         self.loss_scale = LossScale() if settings.precision == "mixed_float16" else None
         self.may_skip = settings.non_finite == "skip" or self.loss_scale is not None
-        self.period = Totals("period")
-        self.epoch = Totals("epoch")
+        self.recent_metrics = MetricSums("recent_metrics")
+        self.epoch_metrics = MetricSums("epoch_metrics")
         self.average = None
         averaging = settings.weight_averaging
         with strategy.scope():
-            self.task_optimizer = optimizers.task_optimizer(
+            self.task_optimizer = build_task_optimizer(
                 settings.optimizer, total_steps, model.task_variables
             )
-            self.initial_point_optimizer = optimizers.initial_point_optimizer(
+            self.initial_point_optimizer = build_initial_point_optimizer(
                 settings.initial_point,
                 settings.optimizer,
                 total_steps,
@@ -85,7 +88,7 @@ class TrainState:
         groups = {
             "model": [variable.value for variable in self.model.variables],
             "task_optimizer": [variable.value for variable in self.task_optimizer.variables],
-            "counter": [self.step, self.period.variable, self.epoch.variable],
+            "counter": [self.step, self.recent_metrics.variable, self.epoch_metrics.variable],
         }
         if self.initial_point_optimizer is not None:
             groups["initial_point_optimizer"] = [
@@ -94,7 +97,7 @@ class TrainState:
         if self.average is not None:
             groups["average"] = self.average.averages
         if self.may_skip:
-            groups["skipped"] = [self.faults.skipped]
+            groups["skipped"] = [self.non_finite_steps.skipped]
         if self.loss_scale is not None:
             groups["loss_scale"] = [self.loss_scale.value, self.loss_scale.finite_steps]
         return {
@@ -102,6 +105,10 @@ class TrainState:
             for group, variables in groups.items()
             for number, variable in enumerate(variables)
         }
+
+    def wait_for_device(self) -> None:
+        """Returns when all steps asked for are made."""
+        self.step.numpy()
 
     def read_moments(self) -> list[tf.Tensor]:
         """Returns batch norm's moments and what the solvers remember; in replica context."""

@@ -1,15 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """One training step and one evaluation step, compiled, over all replicas."""
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
+from homoode_tf.errors import UserError
+from homoode_tf.graph_errors import reason
+from homoode_tf.training.devices.strategy import is_of_a_lost_worker
 from homoode_tf.training.objective import Gradient, correct, cross_entropy
-from homoode_tf.training.optimizers.build import clip_to_global_norm
+from homoode_tf.training.optimizers import clip_to_global_norm
 from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.state import TrainState
-from homoode_tf.training.watch.metric_sums import Totals
+from homoode_tf.training.watch.metric_sums import MetricSums
+
+
+class StepError(UserError, RuntimeError):
+    """A training or an evaluation step failed."""
+
+
+@contextlib.contextmanager
+def explaining_failures(what: str, strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Within this context a failure inside of a graph is a `StepError` that says `what` failed."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if is_of_a_lost_worker(error, strategy):
+            raise  # it is not the step's fault
+        raise StepError(f"{what} failed: {reason(error)}. Earlier checkpoints are kept.") from error
 
 
 def make_train_step(
@@ -30,10 +49,36 @@ def make_train_step(
     Returns:
         A function of an iterator over distributed batches of images, uint8 of shape (batch,
         height, width, channels), and labels, int64 of shape (batch,). It returns nothing, and
-        does not wait for the device: `state.period` and `state.epoch` add up the metrics.
+        does not wait for the device: `state.recent_metrics` and `state.epoch_metrics` add up.
     """
-    strategy, scale = state.strategy, state.loss_scale
-    gradient = Gradient(state.model, settings, strategy.num_replicas_in_sync)
+    compute, apply = _compute_and_apply(state, settings)
+    run = _run_unless_non_finite if state.may_skip else _run_always
+
+    @tf.function(autograph=False)
+    def train_step(batches):
+        batch, number = next(batches), state.step + 1
+        sums = run(state, compute, apply, batch, number)
+        sums = state.strategy.experimental_local_results(sums)[0]
+        finite, metrics = _is_finite(sums), sums[:-1]
+        harmless = finite
+        if state.may_skip:
+            metrics = tf.where(finite, metrics, tf.zeros_like(metrics))
+        if state.loss_scale is not None:
+            # A gradient too large for half precision, and only for it: the next scale is smaller.
+            harmless |= _is_finite(sums[:-1]) & ~state.loss_scale.is_smallest
+            state.loss_scale.update(finite)
+        state.recent_metrics.add(metrics)
+        state.epoch_metrics.add(metrics)
+        state.non_finite_steps.count(number, finite=finite, harmless=harmless)
+        state.step.assign(number)
+
+    return train_step
+
+
+def _compute_and_apply(state, settings):
+    """Returns the two halves of a step in replica context: gradients and sums, and the update."""
+    scale, num_replicas = state.loss_scale, state.strategy.num_replicas_in_sync
+    gradient = Gradient(state.model, settings, num_replicas)
     find_gradient = gradient.__call__
 
     def compute(images, labels):
@@ -57,69 +102,52 @@ def make_train_step(
 
     if settings.jit_compile:
         find_gradient = tf.function(find_gradient, autograph=False, jit_compile=True)
-        if strategy.num_replicas_in_sync == 1:
+        if num_replicas == 1:
             apply = tf.function(apply, autograph=False, jit_compile=True)
+    return compute, apply
 
-    def always(images, labels, number):
-        """Returns the sums over replicas, after the update."""
 
-        def on_replica(*batch):
-            *gradients, sums = compute(*batch)
-            apply(*gradients, number)
-            return sums
+def _run_always(state, compute, apply, batch, number):
+    """Returns the sums over replicas, after the update."""
 
-        return strategy.run(on_replica, args=(images, labels))
-
-    def unless_non_finite(images, labels, number):
-        """The same, with the update in a conditional, which must be outside of the replicas."""
-
-        def on_replica(*batch):
-            before = state.read_moments()
-            return *compute(*batch), before
-
-        *gradients, sums, before = strategy.run(on_replica, args=(images, labels))
-
-        def update():
-            strategy.run(apply, args=(*gradients, number))
-            return tf.constant(0)
-
-        def restore():
-            strategy.run(state.assign_moments, args=(before,))
-            return tf.constant(0)
-
-        tf.cond(_is_finite(strategy.experimental_local_results(sums)[0]), update, restore)
+    def on_replica(*batch):
+        *gradients, sums = compute(*batch)
+        apply(*gradients, number)
         return sums
 
-    @tf.function(autograph=False)
-    def train_step(batches):
-        images, labels = next(batches)
-        number = state.step + 1
-        sums = (unless_non_finite if state.may_skip else always)(images, labels, number)
-        sums = strategy.experimental_local_results(sums)[0]
-        finite, metrics = _is_finite(sums), sums[:-1]
-        harmless = finite
-        if state.may_skip:
-            metrics = tf.where(finite, metrics, tf.zeros_like(metrics))
-        if scale is not None:
-            # A gradient too large for half precision, and only for it: the next scale is smaller.
-            harmless |= _is_finite(sums[:-1]) & ~scale.is_smallest
-            scale.update(finite)
-        state.period.add(metrics)
-        state.epoch.add(metrics)
-        state.faults.observe(number, finite=finite, harmless=harmless)
-        state.step.assign(number)
+    return state.strategy.run(on_replica, args=batch)
 
-    return train_step
+
+def _run_unless_non_finite(state, compute, apply, batch, number):
+    """The same, with the update in a conditional, which must be outside of the replicas."""
+    strategy = state.strategy
+
+    def on_replica(*batch):
+        before = state.read_moments()
+        return *compute(*batch), before
+
+    *gradients, sums, before = strategy.run(on_replica, args=batch)
+
+    def update():
+        strategy.run(apply, args=(*gradients, number))
+        return tf.constant(0)
+
+    def restore():
+        strategy.run(state.assign_moments, args=(before,))
+        return tf.constant(0)
+
+    tf.cond(_is_finite(strategy.experimental_local_results(sums)[0]), update, restore)
+    return sums
 
 
 def make_evaluation_step(
-    state: TrainState, totals: Totals
+    state: TrainState, sums: MetricSums
 ) -> Callable[[Iterator[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]], None]:
-    """Compiles an evaluation step, which adds the metrics of one batch to `totals`.
+    """Compiles an evaluation step, which adds the metrics of one batch to `sums`.
 
     Args:
         state: Holds the model; it is not changed.
-        totals: Gets the sums of the plain cross-entropy and of the right answers.
+        sums: Gets the sums of the plain cross-entropy and of the right answers.
 
     Returns:
         A function of an iterator over distributed batches of images, labels and weights, float32
@@ -144,8 +172,8 @@ def make_evaluation_step(
 
     @tf.function(autograph=False)
     def evaluation_step(batches):
-        sums = strategy.run(on_replica, args=next(batches))
-        totals.add(strategy.experimental_local_results(sums)[0])
+        of_batch = strategy.run(on_replica, args=next(batches))
+        sums.add(strategy.experimental_local_results(of_batch)[0])
 
     return evaluation_step
 

@@ -1,14 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What can be done with a run that was trained: evaluate it, export it."""
+"""What can be done with a run that was trained: restore it, evaluate it, export it."""
 
 import os
+import pathlib
 
 import ml_collections
 import tensorflow as tf
 
+from homoode_tf.settings import MissingFieldError
 from homoode_tf.training.files.lock import exclusive
-from homoode_tf.training.files.workdir import Workdir
-from homoode_tf.training.run import Run, restore_best
+from homoode_tf.training.files.workdir import Workdir, WorkdirError
+from homoode_tf.training.run import Run
+from homoode_tf.training.settings import TrainingSettings
+
+
+def restore_best(
+    config: ml_collections.ConfigDict,
+    folder: Workdir,
+    data_dir: str | os.PathLike | None = None,
+    strategy: str | tf.distribute.Strategy = "auto",
+) -> tuple[Run, int]:
+    """Builds a run with the checkpoint that is best on validation.
+
+    Args:
+        config: The config that made the run.
+        folder: The run's folder.
+        data_dir: Where the data sets are, or None for TFDS's default.
+        strategy: A name of `homoode_tf.training.devices.strategy.NAMES`, or a strategy.
+
+    Returns:
+        The run and the step of the checkpoint.
+
+    Raises:
+        InvalidValueError: If the config is not allowed.
+        WorkdirError: If it was made by a version with other fields.
+        DataNotFoundError: If the data set is not there.
+        CheckpointError: If no whole checkpoint was evaluated on validation.
+    """
+    try:
+        settings = TrainingSettings.from_config(config)
+    except MissingFieldError as error:
+        raise WorkdirError(
+            f"{folder.config} lacks a field that this version needs: {error}"
+        ) from error
+    run = Run(settings, folder, data_dir, strategy)
+    return run, run.checkpoints.restore_best().step
 
 
 def evaluate(
@@ -17,13 +53,13 @@ def evaluate(
     data_dir: str | os.PathLike | None = None,
     strategy: str | tf.distribute.Strategy = "auto",
 ) -> dict[str, float]:
-    """Evaluates the best checkpoint of a run on validation and test.
+    """Evaluates the best checkpoint of a run on validation and test; changes nothing.
 
     Args:
-        config: The config that made the run.
-        workdir: The run's folder; nothing in it is changed.
-        data_dir: Where the data sets are, or None for TFDS's default.
-        strategy: A name of `homoode_tf.training.devices.strategy.NAMES`, or a strategy.
+        config: As of `train`, and so are the others.
+        workdir: The run's folder.
+        data_dir: Where the data sets are.
+        strategy: Which devices to use.
 
     Returns:
         step, and loss, accuracy and examples of both splits as `validation_loss` and so on.
@@ -32,13 +68,15 @@ def evaluate(
         WorkdirError: If there is no run, or one of another config.
         CheckpointError: If no whole checkpoint was evaluated on validation.
     """
-    run, step = _best_of(config, workdir, data_dir, strategy)
+    folder = Workdir(workdir)
+    folder.check(config)
+    run, step = restore_best(config, folder, data_dir, strategy)
     result = {"step": step}
     for split in ("validation", "test"):
         for name, value in run.evaluator.evaluate(split).items():
             result[f"{split}_{name}"] = value
     print(
-        f"Step {step} of {run.workdir.directory}: "
+        f"Step {step} of {folder.directory}: "
         f"validation accuracy {result['validation_accuracy']:.2%} "
         f"({result['validation_examples']} images), "
         f"test accuracy {result['test_accuracy']:.2%} ({result['test_examples']} images), "
@@ -53,14 +91,14 @@ def export(
     workdir: str | os.PathLike,
     data_dir: str | os.PathLike | None = None,
     strategy: str | tf.distribute.Strategy = "auto",
-) -> os.PathLike:
+) -> pathlib.Path:
     """Writes the best checkpoint of a run to `saved_model/` again.
 
     Args:
-        config: The config that made the run.
+        config: As of `train`, and so are the others.
         workdir: The run's folder.
-        data_dir: Where the data sets are, or None for TFDS's default.
-        strategy: A name of `homoode_tf.training.devices.strategy.NAMES`, or a strategy.
+        data_dir: Where the data sets are.
+        strategy: Which devices to use.
 
     Returns:
         The folder of the SavedModel.
@@ -70,14 +108,10 @@ def export(
         CheckpointError: If no whole checkpoint was evaluated on validation.
         LockedError: If another process works in the workdir.
     """
-    run, step = _best_of(config, workdir, data_dir, strategy)
-    with exclusive(run.workdir.directory):
-        run.export()
-    print(f"Step {step} was exported to {run.workdir.saved_model}.", flush=True)
-    return run.workdir.saved_model
-
-
-def _best_of(config, workdir, data_dir, strategy) -> tuple[Run, int]:
     folder = Workdir(workdir)
     folder.check(config)
-    return restore_best(config, folder, data_dir, strategy)
+    run, step = restore_best(config, folder, data_dir, strategy)
+    with exclusive(folder.directory):
+        run.export()
+    print(f"Step {step} was exported to {folder.saved_model}.", flush=True)
+    return folder.saved_model

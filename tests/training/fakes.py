@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from homoode_tf.data import DataInfo
-from homoode_tf.training import run
+from homoode_tf.training import loop, run
 
 NUM_TRAIN, NUM_VALIDATION, NUM_TEST = 40, 13, 21
 
@@ -124,9 +124,9 @@ class FakeModel(keras.Model):
         return sum(int(np.prod(v.shape)) for v in self.task_variables)
 
 
-def build_model(config, image_shape, num_classes, mean, std, precision="float32"):
+def build_model(settings, image_shape, num_classes, mean, std, precision="float32"):
     del mean, std, precision
-    model = FakeModel(num_classes, config["dropout_rate"], config["batch_norm"])
+    model = FakeModel(num_classes, settings.dropout_rate, settings.batch_norm_momentum > 0)
     model.build((None, *image_shape))
     return model
 
@@ -144,6 +144,22 @@ def install(set_attribute):
     set_attribute(run.export, "save", save_model)
 
 
+def after_each_step(set_attribute, do):
+    """Lets `do` be called with the state after each training step."""
+    make = loop.make_train_step
+
+    def make_train_step(state, settings):
+        train_step = make(state, settings)
+
+        def step_and_more(batches):
+            train_step(batches)
+            do(state)
+
+        return step_and_more
+
+    set_attribute(loop, "make_train_step", make_train_step)
+
+
 def config(**changes):
     """A config for the fakes; `changes` are dotted names with `__` for the dot."""
     values = ml_collections.ConfigDict(
@@ -155,7 +171,7 @@ def config(**changes):
             "epochs": 4,
             "seed": 1,
             "label_smoothing": 0.0,
-            "model": {"dropout_rate": 0.5, "batch_norm": True},
+            "model": {"dropout_rate": 0.5, "batch_norm_momentum": 0.9},
             "optimizer": {
                 "name": "adam",
                 "learning_rate": 1e-2,

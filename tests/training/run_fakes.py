@@ -7,7 +7,6 @@ import time
 import tensorflow as tf
 
 from homoode_tf import command_line
-from homoode_tf.training import loop as loop_module
 from homoode_tf.training import train
 from tests.training import fakes
 
@@ -15,14 +14,8 @@ from tests.training import fakes
 def main() -> None:
     fakes.install(setattr)
     pause = float(sys.argv[2]) if len(sys.argv) > 2 else 0.0
-    make_a_step = loop_module._Course._make_a_step
-
-    def slowly(course):
-        time.sleep(pause)
-        make_a_step(course)
-        print(f"made step {course._step}", flush=True)
-
-    loop_module._Course._make_a_step = slowly
+    fakes.after_each_step(setattr, lambda state: print(f"made step {int(state.step)}", flush=True))
+    fakes.after_each_step(setattr, lambda _: time.sleep(pause))
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()]
     )

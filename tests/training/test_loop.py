@@ -17,6 +17,7 @@ from homoode_tf.training.files.lock import LockedError, exclusive
 from homoode_tf.training.files.workdir import WorkdirError
 from homoode_tf.training.interruption import Interrupted
 from homoode_tf.training.non_finite import NonFiniteError
+from homoode_tf.training.step import StepError
 from tests.training import fakes
 from tests.training.runs import (
     MEASURED,
@@ -204,14 +205,12 @@ def test_a_bad_config_leaves_the_workdir_free(tmp_path):
 
 
 def test_a_diverging_run_stops_and_keeps_the_good_checkpoints(tmp_path, monkeypatch):
-    def poison(course):
-        make_a_step(course)
-        if course._step == 9:
-            kernel = course._run.model.logits.kernel
+    def poison(state):
+        if state.step == 9:
+            kernel = state.model.logits.kernel
             kernel.assign(kernel * np.nan)
 
-    make_a_step = loop._Course._make_a_step
-    monkeypatch.setattr(loop._Course, "_make_a_step", poison)
+    fakes.after_each_step(monkeypatch.setattr, poison)
     with pytest.raises(NonFiniteError, match="non-finite at step 10"):
         train(fakes.config(), tmp_path)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir())[-1] == "step-00000009"
@@ -222,7 +221,7 @@ def test_a_failing_step_is_named(tmp_path, monkeypatch):
         raise tf.errors.InvalidArgumentError(None, None, "the state is not finite at time 0.5")
 
     monkeypatch.setattr(loop, "make_train_step", lambda *_: fail)
-    with pytest.raises(loop.StepError, match="step 1 failed: the state is not finite at time 0.5"):
+    with pytest.raises(StepError, match="step 1 failed: the state is not finite at time 0.5"):
         train(fakes.config(), tmp_path)
 
 

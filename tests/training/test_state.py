@@ -23,7 +23,7 @@ def test_every_variable_is_in_a_checkpoint_once(one_replica):
     expected += [v.value for v in state.task_optimizer.variables]
     expected += [v.value for v in state.initial_point_optimizer.variables]
     expected += state.average.averages
-    expected += [state.step, state.period.variable, state.epoch.variable]
+    expected += [state.step, state.recent_metrics.variable, state.epoch_metrics.variable]
     assert {id(variable) for variable in expected} == set(held)
     names = [variable.path for variable in state.model.variables]
     assert any("seed_generator_state" in name for name in names)
@@ -68,7 +68,7 @@ def test_averaged_weights_are_put_back_even_after_an_error(one_replica):
 
 def test_a_non_finite_loss_is_named_with_its_step(one_replica):
     state = make_state(one_replica)
-    state.faults.check()
-    state.faults.first_bad_step.assign(17)
+    state.non_finite_steps.check()
+    state.non_finite_steps.first_bad_step.assign(17)
     with pytest.raises(NonFiniteError, match="non-finite at step 17"):
-        state.faults.check()
+        state.non_finite_steps.check()

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from homoode_tf.training.evaluation import Evaluator
 from homoode_tf.training.inputs import Inputs
-from homoode_tf.training.non_finite import Faults, NonFiniteError
+from homoode_tf.training.non_finite import NonFiniteError, NonFiniteSteps
 from homoode_tf.training.objective import cross_entropy
 from homoode_tf.training.optimizers.loss_scale import LossScale
 from homoode_tf.training.settings import TrainingSettings
@@ -17,7 +17,7 @@ from homoode_tf.training.step import make_train_step
 from tests.training import fakes
 
 # Batch norm's moments are a replica's own, and dropout's masks too: neither has an equal there.
-SAME = {"model__dropout_rate": 0.0, "model__batch_norm": False}
+SAME = {"model__dropout_rate": 0.0, "model__batch_norm_momentum": 0.0}
 
 
 @pytest.fixture(params=["one_replica", "two_replicas"])
@@ -65,8 +65,8 @@ def test_two_replicas_equal_one(one_replica, two_replicas, changes):
     two = Trained(two_replicas, 6, batch_size=16, **SAME, **changes)
     for a, b in zip(one.weights(), two.weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
-    for totals in ("period", "epoch"):
-        first, second = getattr(one.state, totals).read(), getattr(two.state, totals).read()
+    for sums in ("recent_metrics", "epoch_metrics"):
+        first, second = getattr(one.state, sums).means(), getattr(two.state, sums).means()
         assert first == pytest.approx(second, rel=1e-5)
     assert int(one.state.step) == int(two.state.step) == 6
 
@@ -164,18 +164,18 @@ def test_evaluation_uses_the_averaged_weights_and_puts_the_weights_back(one_repl
 
 def test_metrics_are_means(one_replica):
     trained = Trained(one_replica, 3)
-    totals = trained.state.period.read()
-    assert (totals["steps"], totals["examples"]) == (3, 24)
-    assert (totals["nfe_forward"], totals["nfe_backward"]) == (14.0, 20.0)
-    assert 0 < totals["loss"] < 3 and 0 <= totals["accuracy"] <= 1
-    assert trained.state.epoch.read() == totals
+    means = trained.state.recent_metrics.means()
+    assert (means["steps"], means["examples"]) == (3, 24)
+    assert (means["nfe_forward"], means["nfe_backward"]) == (14.0, 20.0)
+    assert 0 < means["loss"] < 3 and 0 <= means["accuracy"] <= 1
+    assert trained.state.epoch_metrics.means() == means
 
 
 def test_the_first_non_finite_step_is_remembered(one_replica):
     trained = Trained(one_replica, 4, optimizer__name="sgd", optimizer__learning_rate=1e20)
-    assert 1 <= int(trained.state.faults.first_bad_step) <= 4
+    assert 1 <= int(trained.state.non_finite_steps.first_bad_step) <= 4
     assert (
-        int(trained.state.faults.first_bad_step) < 4
+        int(trained.state.non_finite_steps.first_bad_step) < 4
         or not np.isfinite(trained.model.logits.kernel.numpy()).all()
     )
 
@@ -194,12 +194,14 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole(strategy):
     )
     for a, b in zip(whole.weights(), parts.weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
-    assert whole.state.epoch.read() == pytest.approx(parts.state.epoch.read(), rel=1e-5)
+    assert whole.state.epoch_metrics.means() == pytest.approx(
+        parts.state.epoch_metrics.means(), rel=1e-5
+    )
 
 
 def test_parts_go_through_batch_norm_and_dropout(strategy):
     trained = Trained(strategy, 3, batch_size=16, accumulation_steps=2)
-    assert np.isfinite(trained.state.epoch.read()["loss"])
+    assert np.isfinite(trained.state.epoch_metrics.means()["loss"])
     assert np.abs(trained.model.norm.moving_mean.numpy()).max() > 0
 
 
@@ -254,27 +256,27 @@ class TestNonFiniteSteps:
             if name in ("counter_0000", "skipped_0000") or name.startswith("loss_scale"):
                 continue
             np.testing.assert_array_equal(variable.numpy(), left[name].numpy(), err_msg=name)
-        assert skipping.state.faults.skipped.numpy().tolist() == [1, 0, 3]
+        assert skipping.state.non_finite_steps.skipped.numpy().tolist() == [1, 0, 3]
         assert int(skipping.state.step) == 6
-        assert skipping.state.epoch.read() == without.state.epoch.read()
-        skipping.state.faults.check()
+        assert skipping.state.epoch_metrics.means() == without.state.epoch_metrics.means()
+        skipping.state.non_finite_steps.check()
 
     @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
     def test_stop_names_the_first_one(self, strategy, precision):
         trained = Trained(strategy, 5, PoisonedImages(poisoned=(2, 3)), precision=precision)
         with pytest.raises(NonFiniteError, match="non-finite at step 3; the checkpoints"):
-            trained.state.faults.check()
+            trained.state.non_finite_steps.check()
 
 
 def test_many_skipped_in_a_row_stop_the_run():
-    faults = Faults("skip")
+    steps = NonFiniteSteps("skip")
     for step in range(1, 120):
         bad = tf.constant(step not in (40, 41))
-        faults.observe(tf.constant(step, tf.int64), ~bad, ~bad)
+        steps.count(tf.constant(step, tf.int64), ~bad, ~bad)
         if step < 91:
-            faults.check()
+            steps.check()
     with pytest.raises(NonFiniteError, match="in all of the 50 steps until step 91"):
-        faults.check()
+        steps.check()
 
 
 def test_the_loss_scale_cancels(one_replica):
@@ -297,9 +299,9 @@ def test_an_overflow_halves_the_scale_and_is_no_fault(one_replica):
     step = make_train_step(state, settings)
     batches = trained.inputs.train(seed=1, first_step=0, num_steps=1, augmentation=None)
     step(batches)
-    state.faults.check()
+    state.non_finite_steps.check()
     assert float(state.loss_scale.value) == 2.0**24
-    assert state.faults.skipped.numpy().tolist() == [1, 1, 1]
+    assert state.non_finite_steps.skipped.numpy().tolist() == [1, 1, 1]
     for a, b in zip(before, trained.weights(), strict=True):
         np.testing.assert_array_equal(a, b)
 

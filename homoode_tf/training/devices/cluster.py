@@ -6,6 +6,8 @@ import os
 
 import tensorflow as tf
 
+from homoode_tf.errors import InvalidValueError
+
 # Jobs that share a node must not share ports: they are spread over this many, by the job's number.
 _FIRST_PORT, _NUM_PORTS, _PORTS_A_JOB = 12_000, 16_000, 32
 _HOW_TO = (
@@ -18,7 +20,7 @@ def has_several_workers() -> bool:
     """Returns whether the environment describes a group of processes that this one belongs to.
 
     Raises:
-        ValueError: If `TF_CONFIG` is no JSON object.
+        InvalidValueError: If `TF_CONFIG` is no JSON object.
     """
     return len(_workers_of_tf_config()) > 1 or (not _workers_of_tf_config() and _under_srun())
 
@@ -27,13 +29,13 @@ def resolve() -> tf.distribute.cluster_resolver.ClusterResolver:
     """Returns the group that the environment describes: `TF_CONFIG`, or else SLURM's variables.
 
     Raises:
-        ValueError: If neither is there, or one cannot be understood.
+        InvalidValueError: If neither is there, or one cannot be understood.
     """
     if _workers_of_tf_config():
         return tf.distribute.cluster_resolver.TFConfigClusterResolver()
     if "SLURM_PROCID" in os.environ:
         return _resolve_slurm()
-    raise ValueError(
+    raise InvalidValueError(
         "strategy multi_worker needs to know its workers: set "
         f"{_HOW_TO}; got TF_CONFIG={os.environ.get('TF_CONFIG', '')!r}."
     )
@@ -44,7 +46,7 @@ def _workers_of_tf_config() -> list[str]:
     try:
         return json.loads(text or "{}").get("cluster", {}).get("worker", [])
     except (AttributeError, json.JSONDecodeError) as error:
-        raise ValueError(
+        raise InvalidValueError(
             f"TF_CONFIG must be a JSON object, got {text!r}: set {_HOW_TO}."
         ) from error
 
@@ -67,7 +69,7 @@ def _resolve_slurm() -> tf.distribute.cluster_resolver.ClusterResolver:
         spec = slurm.cluster_spec()
         task_type, task_id = slurm.get_task_info()
     except (KeyError, ValueError, RuntimeError, OSError) as error:
-        raise ValueError(
+        raise InvalidValueError(
             f"SLURM's variables do not describe a group of workers ({error!r}): start one process "
             "a worker by srun, or set TF_CONFIG."
         ) from error

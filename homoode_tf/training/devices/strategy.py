@@ -1,14 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which devices a run uses."""
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
+from homoode_tf.checks import check_choice
+from homoode_tf.errors import InvalidValueError, UserError
+from homoode_tf.graph_errors import reason
 from homoode_tf.training.devices import cluster
 
 NAMES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
+# What a worker gets when one of the others is gone.
+_GONE = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
+
+
+class WorkerLostError(UserError, RuntimeError):
+    """Another worker of the run has ended, or cannot be reached."""
 
 
 def create(name: str = "auto") -> tf.distribute.Strategy:
@@ -27,10 +37,13 @@ def create(name: str = "auto") -> tf.distribute.Strategy:
         "multi_worker" then starts the group of processes.
 
     Raises:
-        ValueError: If the name is unknown, or what it needs is not there.
+        InvalidValueError: If the name is unknown, or what it needs is not there.
+
+    Example:
+        >>> create("one_device").num_replicas_in_sync
+        1
     """
-    if name not in NAMES:
-        raise ValueError(f"strategy must be one of {', '.join(NAMES)}, got {name!r}.")
+    check_choice("strategy", name, NAMES)
     if name == "multi_worker" or (name == "auto" and cluster.has_several_workers()):
         return tf.distribute.MultiWorkerMirroredStrategy(cluster.resolve())
     if name == "tpu" or (name == "auto" and tf.config.list_physical_devices("TPU")):
@@ -61,13 +74,29 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     )
 
 
+def is_of_a_lost_worker(error: Exception, strategy: tf.distribute.Strategy) -> bool:
+    """Returns whether an error says that another worker is gone."""
+    return isinstance(error, _GONE) and has_several_workers(strategy)
+
+
+@contextlib.contextmanager
+def explaining_a_lost_worker(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Within this context the loss of another worker is a `WorkerLostError`."""
+    try:
+        yield
+    except _GONE as error:
+        if not is_of_a_lost_worker(error, strategy):
+            raise
+        raise WorkerLostError(
+            f"another worker of this run is gone ({reason(error)}). Start all workers again "
+            "with the same command: they go on at the last checkpoint."
+        ) from error
+
+
 def largest_over_workers(strategy: tf.distribute.Strategy) -> Callable[[int], int]:
     """Returns a function from a worker's number to the largest that any worker gave.
 
     Of several workers each must call it equally often, for it waits for the others.
-
-    Args:
-        strategy: The run's distribution strategy.
     """
     if not has_several_workers(strategy):
         return lambda number: number
@@ -91,9 +120,8 @@ def _tpu() -> tf.distribute.Strategy:
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (tf.errors.OpError, ValueError, RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
-        raise ValueError(
-            f"strategy tpu cannot use the TPU {address!r} ({reason}): set TPU_NAME to its name or "
-            "address, or choose another --strategy."
+        raise InvalidValueError(
+            f"strategy tpu cannot use the TPU {address!r} ({reason(error)}): set TPU_NAME to its "
+            "name or address, or choose another --strategy."
         ) from error
     return tf.distribute.TPUStrategy(resolver)

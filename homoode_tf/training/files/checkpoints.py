@@ -16,7 +16,8 @@ import tensorflow as tf
 from absl import logging
 
 from homoode_tf.checks import check_flag, check_integer, check_number
-from homoode_tf.graph_errors import reason_lines
+from homoode_tf.errors import UserError
+from homoode_tf.graph_errors import reason
 from homoode_tf.serving import checksums
 
 _MANIFEST = "manifest.json"
@@ -26,7 +27,7 @@ _NAME = re.compile(r"step-(\d+)(?:\.(\d+))?")
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
-class CheckpointError(RuntimeError):
+class CheckpointError(UserError, RuntimeError):
     """A checkpoint cannot be written, or none can be read."""
 
 
@@ -139,7 +140,8 @@ class Checkpoints:
         new = self._directory / f"new-{uuid.uuid4().hex}"
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            self._clear_unfinished()
+            for unfinished in self._directory.glob("new-*"):  # by a process that was killed
+                shutil.rmtree(unfinished, ignore_errors=True)
             new.mkdir()
             tf.train.Checkpoint(**self._copies).write(str(new / _PREFIX))
             files = {path.name: checksums.describe(path) for path in sorted(new.iterdir())}
@@ -148,13 +150,16 @@ class Checkpoints:
             (new / _MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
             for path in (*new.iterdir(), new):
                 _sync(path)
-            new.rename(self._free_name(record.step))
+            # A step that was saved before, when its evaluation was yet to be done, has a number.
+            numbers = [number for step, number in map(_order, self._paths()) if step == record.step]
+            suffix = f".{max(numbers) + 1}" if numbers else ""
+            new.rename(self._directory / f"step-{record.step:08d}{suffix}")
             _sync(self._directory)
         except (OSError, tf.errors.OpError) as error:
             shutil.rmtree(new, ignore_errors=True)
             raise CheckpointError(
                 f"the checkpoint of step {record.step} cannot be written to {self._directory}: "
-                f"{' '.join(reason_lines(error))}. Earlier checkpoints are untouched."
+                f"{reason(error)}. Earlier checkpoints are untouched."
             ) from error
         self._delete_unwanted()
 
@@ -170,18 +175,16 @@ class Checkpoints:
             CheckpointError: If there are checkpoints and all are damaged, or one does not fit.
         """
         self.wait()
-        damaged = []
-        for path in reversed(self._paths()):
+        paths = self._paths()[::-1]
+        for number, path in enumerate(paths):
             record = self._restore(path)
             if record is None:
-                damaged.append(path)
                 continue
-            if self._writes:
-                # Out of the way of the count of checkpoints to keep, but not lost.
-                for other in damaged:
-                    other.rename(other.with_name(f"damaged-{uuid.uuid4().hex[:8]}-{other.name}"))
+            # Out of the way of the count of checkpoints to keep, but not lost.
+            for damaged in paths[:number] if self._writes else ():
+                damaged.rename(damaged.with_name(f"damaged-{uuid.uuid4().hex[:8]}-{damaged.name}"))
             return record
-        if damaged:
+        if paths:
             raise CheckpointError(
                 f"all checkpoints in {self._directory} are damaged. Remove that folder to train "
                 "from the start."
@@ -199,13 +202,11 @@ class Checkpoints:
         """
         self.wait()
         records = {path: self._read(path) for path in self._paths()}
-        damaged = sum(record is None for record in records.values())
         for path in _by_accuracy(records):
-            record = self._restore(path)
-            if record is not None:
-                return record
-            damaged += 1
-        if damaged:
+            records[path] = self._restore(path)
+            if records[path] is not None:
+                return records[path]
+        if damaged := list(records.values()).count(None):
             raise CheckpointError(
                 f"{damaged} of {len(records)} checkpoints in {self._directory} are damaged, and "
                 "none of the others was evaluated on validation. Give the training command again "
@@ -219,16 +220,14 @@ class Checkpoints:
     def _restore(self, path: pathlib.Path) -> Record | None:
         """Sets all variables to a checkpoint's and returns its record; None if it is damaged."""
         record = self._read(path, with_files=True)
-        if record is None:
-            return None
-        try:
-            self._checkpoint.read(str(path / _PREFIX)).assert_consumed()
-        except (AssertionError, ValueError, tf.errors.OpError) as error:
-            reason = " ".join(str(error).split())[:300]
-            raise CheckpointError(
-                f"checkpoint {path} is whole, but does not fit the model that the config "
-                f"describes: {reason}"
-            ) from error
+        if record is not None:
+            try:
+                self._checkpoint.read(str(path / _PREFIX)).assert_consumed()
+            except (AssertionError, ValueError, tf.errors.OpError) as error:
+                raise CheckpointError(
+                    f"checkpoint {path} is whole, but does not fit the model that the config "
+                    f"describes: {reason(error)}"
+                ) from error
         return record
 
     def _read(self, path: pathlib.Path, with_files: bool = False) -> Record | None:
@@ -239,8 +238,7 @@ class Checkpoints:
                 if checksums.describe(path / name) != description:
                     raise ValueError(f"{name} is not what was written")
         except _DAMAGE as error:
-            reason = " ".join(str(error).split()) or type(error).__name__
-            logging.warning("Checkpoint %s is damaged (%s) and left out.", path, reason)
+            logging.warning("Checkpoint %s is damaged (%s) and left out.", path, reason(error))
             return None
         return record
 
@@ -251,30 +249,12 @@ class Checkpoints:
         found = [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name)]
         return sorted(found, key=_order)
 
-    def _free_name(self, step: int) -> pathlib.Path:
-        """A name for `step`; with a number, where the same step was saved before."""
-        path = self._directory / f"step-{step:08d}"
-        number = 0
-        while path.exists():
-            number += 1
-            path = self._directory / f"step-{step:08d}.{number}"
-        return path
-
     def _delete_unwanted(self) -> None:
         paths = self._paths()
-        # Of one step only the last counts: it was saved again when its evaluation was done.
+        # Of one step only the last counts.
         latest = list({_order(path)[0]: path for path in paths}.values())
-        wanted = {
-            *latest[-self._keep :],
-            *_by_accuracy({path: self._read(path) for path in latest})[:1],
-        }
-        for path in paths:
-            if path not in wanted:
-                shutil.rmtree(path, ignore_errors=True)
-
-    def _clear_unfinished(self) -> None:
-        """Deletes what a killed process left half written."""
-        for path in self._directory.glob("new-*"):
+        best = _by_accuracy({path: self._read(path) for path in latest})[:1]
+        for path in set(paths) - {*latest[-self._keep :], *best}:
             shutil.rmtree(path, ignore_errors=True)
 
 

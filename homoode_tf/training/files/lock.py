@@ -3,7 +3,6 @@
 
 import contextlib
 import errno
-import json
 import os
 import pathlib
 import socket
@@ -14,13 +13,15 @@ from collections.abc import Iterator
 import filelock
 from absl import logging
 
+from homoode_tf.errors import UserError
+
 _LOCK = ".lock"
 # Beside the lock, because asking for a lock may empty its file.
-_HOLDER = ".lock-holder.json"
+_HOLDER = ".lock-holder"
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
-class LockedError(RuntimeError):
+class LockedError(UserError, RuntimeError):
     """Another process works in the folder."""
 
 
@@ -44,12 +45,13 @@ def exclusive(directory: pathlib.Path) -> Iterator[None]:
         no other process trains here
     """
     lock = filelock.FileLock(directory / _LOCK, timeout=0)
+    holder = directory / _HOLDER
     try:
         lock.acquire()
     except filelock.Timeout as error:
         raise LockedError(
-            f"{directory} is in use by {_describe_holder(directory)}. Wait for it or stop it, or "
-            "give another --workdir."
+            f"{directory} is in use by {_read(holder)}. Wait for it or stop it, or give another "
+            "--workdir."
         ) from error
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno not in _UNSUPPORTED:
@@ -59,31 +61,21 @@ def exclusive(directory: pathlib.Path) -> Iterator[None]:
         )
         yield
         return
-    holder = directory / _HOLDER
     try:
-        holder.write_text(json.dumps(_self()), encoding="utf-8")
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        command = " ".join(sys.argv)
+        text = f"process {os.getpid()} on {socket.gethostname()} since {since} ({command})"
+        holder.write_text(text, encoding="utf-8")
         yield
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
 
 
-def _self() -> dict[str, str | int]:
-    return {
-        "process": os.getpid(),
-        "host": socket.gethostname(),
-        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-        "command": " ".join(sys.argv),
-    }
-
-
-def _describe_holder(directory: pathlib.Path) -> str:
+def _read(holder: pathlib.Path) -> str:
     try:
-        holder = json.loads((directory / _HOLDER).read_text(encoding="utf-8"))
-        return (
-            f"process {holder['process']} on {holder['host']} since {holder['since']} "
-            f"({holder['command']})"
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        # It has just begun, or ended, or cannot be read: it holds the lock all the same.
-        return "another process"
+        text = holder.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        text = ""
+    # It has just begun, or ended, or cannot be read: it holds the lock all the same.
+    return text if text.startswith("process ") else "another process"

@@ -10,17 +10,19 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import keras
 import tensorflow as tf
 
-from homoode_tf.models import builder
-from homoode_tf.training import settings
+from homoode_tf.data.settings import is_image_data
+from homoode_tf.errors import UserError
+from homoode_tf.training.settings import TrainingSettings
 
 _ABSENT = "absent"
 # `tf.errors.OpError` has no `errno`, only the system's words for it.
 _FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
 
 
-class WorkdirError(ValueError):
+class WorkdirError(UserError, ValueError):
     """A workdir cannot be used, or does not belong to this run."""
 
 
@@ -85,9 +87,8 @@ class Workdir:
                 field that differs with both values.
         """
         # A field that was not there yet when the run began is as it was then: at its default.
-        known = flatten({**settings.defaults(), "model": builder.DEFAULTS})
-        there = {**known, **flatten(self.read_config())}
-        here = {**known, **flatten(_plain(config))}
+        there = flatten(TrainingSettings.complete(self.read_config()))
+        here = flatten(TrainingSettings.complete(_plain(config)))
         differences = [
             f"{name} is {there.get(name, _ABSENT)} there and {here.get(name, _ABSENT)} here"
             for name in sorted({*there, *here})
@@ -166,7 +167,13 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     """Turns a config into what comes back from JSON."""
-    return json.loads(json.dumps(config.to_dict() if hasattr(config, "to_dict") else config))
+    values = config.to_dict() if hasattr(config, "to_dict") else config
+    return json.loads(json.dumps(values, default=_describe))
+
+
+def _describe(value: Any) -> Any:
+    """What stands in JSON for an object of the user's own."""
+    return value.info.name if is_image_data(value) else keras.saving.serialize_keras_object(value)
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:

@@ -1,23 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The two optimisers of a run: the task's and the initial point's."""
+"""The two optimisers of a run, as its config describes them: the task's, the initial point's."""
 
 from collections.abc import Sequence
 
 import keras
-import tensorflow as tf
 
 from homoode_tf.training.optimizers.muon import ConvMuon
 from homoode_tf.training.optimizers.schedules import EveryPeriod, WarmupCosine
 from homoode_tf.training.settings import InitialPointSettings, OptimizerSettings
 
 
-def task_optimizer(
+def build_task_optimizer(
     settings: OptimizerSettings, total_steps: int, variables: Sequence[keras.Variable]
 ) -> keras.optimizers.Optimizer:
     """Builds the optimiser of the task's weights, with its slots.
 
-    Clipping is not its business: Keras would clip the gradient of each replica by itself, before
-    the sum over replicas (see `clip_to_global_norm`).
+    Clipping is not its business (see `clip_to_global_norm`).
 
     Args:
         settings: `config.optimizer`.
@@ -31,29 +29,26 @@ def task_optimizer(
         settings.learning_rate, settings.final_learning_rate, total_steps, settings.warmup_fraction
     )
     decay = settings.weight_decay or None
-    if settings.name in ("adam", "adamw"):
-        # Both names mean the same thing: Keras's Adam decouples its weight decay, too.
+    momentum = {"momentum": settings.momentum, "nesterov": settings.nesterov, "weight_decay": decay}
+    if settings.name == "sgd":
+        optimizer = keras.optimizers.SGD(rate, **momentum)
+    elif settings.name == "muon":
+        optimizer = ConvMuon(
+            rate,
+            **momentum,
+            adam_weight_decay=decay,
+            adam_lr_ratio=settings.adam_learning_rate / settings.learning_rate,
+            adam_beta_1=settings.beta_1,
+            adam_beta_2=settings.beta_2,
+            epsilon=settings.epsilon,
+        )
+    else:
+        # adam and adamw mean the same thing: Keras's Adam decouples its weight decay, too.
         optimizer = keras.optimizers.Adam(
             rate,
             weight_decay=decay,
             beta_1=settings.beta_1,
             beta_2=settings.beta_2,
-            epsilon=settings.epsilon,
-        )
-    elif settings.name == "sgd":
-        optimizer = keras.optimizers.SGD(
-            rate, momentum=settings.momentum, nesterov=settings.nesterov, weight_decay=decay
-        )
-    else:
-        optimizer = ConvMuon(
-            rate,
-            momentum=settings.momentum,
-            nesterov=settings.nesterov,
-            weight_decay=decay,
-            adam_weight_decay=decay,
-            adam_lr_ratio=settings.adam_learning_rate / settings.learning_rate,
-            adam_beta_1=settings.beta_1,
-            adam_beta_2=settings.beta_2,
             epsilon=settings.epsilon,
         )
     if decay:
@@ -63,7 +58,7 @@ def task_optimizer(
     return optimizer
 
 
-def initial_point_optimizer(
+def build_initial_point_optimizer(
     settings: InitialPointSettings,
     task: OptimizerSettings,
     total_steps: int,
@@ -89,23 +84,3 @@ def initial_point_optimizer(
     optimizer = keras.optimizers.SGD(rate)
     optimizer.build(list(variables))
     return optimizer
-
-
-def clip_to_global_norm(gradients: Sequence[tf.Tensor], largest: float) -> list[tf.Tensor]:
-    """Scales one replica's share of the gradient so that the sum's norm is at most `largest`.
-
-    Args:
-        gradients: This replica's gradients, whose sum over replicas is the gradient.
-        largest: The bound; 0 leaves the gradients alone.
-
-    Returns:
-        The scaled shares. Must be called in replica context.
-    """
-    if largest == 0:
-        return list(gradients)
-    replica = tf.distribute.get_replica_context()
-    summed = replica.all_reduce(tf.distribute.ReduceOp.SUM, list(gradients))
-    norm = tf.linalg.global_norm(summed)
-    # max() keeps a gradient of norm zero from becoming 0 / 0.
-    scale = tf.minimum(1.0, largest / tf.maximum(norm, 1e-12))
-    return [gradient * tf.cast(scale, gradient.dtype) for gradient in gradients]

@@ -6,6 +6,8 @@ import math
 import keras
 import tensorflow as tf
 
+from homoode_tf.checks import check_integer, check_number
+
 
 @keras.saving.register_keras_serializable(package="homoode_tf")
 class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
@@ -18,6 +20,11 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
 
     so the first update after the warm-up has the peak rate, and rate(n) would be the final one.
 
+    Keras's `CosineDecay` is the same for w = 0 but for rounding, and another function otherwise:
+    its warm-up begins with an update at rate 0, and one that began higher would have to reach the
+    peak one update earlier and let the cosine begin there. Runs resumed from older checkpoints
+    also want the rate bit for bit.
+
     Args:
         peak: Largest rate.
         final: Rate at the end.
@@ -25,7 +32,7 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         warmup_fraction: w / n, in [0, 1); w is rounded.
 
     Raises:
-        ValueError: If `total_steps` is below 1 or `warmup_fraction` outside [0, 1).
+        InvalidValueError: If `total_steps` is below 1 or `warmup_fraction` outside [0, 1).
 
     Example:
         >>> schedule = WarmupCosine(1.0, 0.0, total_steps=100)
@@ -34,10 +41,8 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, peak: float, final: float, total_steps: int, warmup_fraction: float = 0.0):
-        if total_steps < 1:
-            raise ValueError(f"total_steps must be at least 1, got {total_steps!r}.")
-        if not 0 <= warmup_fraction < 1:
-            raise ValueError(f"warmup_fraction must be in [0, 1), got {warmup_fraction!r}.")
+        check_integer("total_steps", total_steps, at_least=1)
+        check_number("warmup_fraction", warmup_fraction, at_least=0, below=1)
         self.peak = float(peak)
         self.final = float(final)
         self.total_steps = int(total_steps)
@@ -55,12 +60,8 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         return tf.where(step < warmup_steps, self.peak * (step + 1.0) / warmup_steps, rate)
 
     def get_config(self):
-        return {
-            "peak": self.peak,
-            "final": self.final,
-            "total_steps": self.total_steps,
-            "warmup_fraction": self.warmup_fraction,
-        }
+        names = ("peak", "final", "total_steps", "warmup_fraction")
+        return {name: getattr(self, name) for name in names}
 
 
 @keras.saving.register_keras_serializable(package="homoode_tf")
@@ -75,7 +76,7 @@ class EveryPeriod(keras.optimizers.schedules.LearningRateSchedule):
         period: At least 1.
 
     Raises:
-        ValueError: If `period` is below 1.
+        InvalidValueError: If `period` is below 1.
 
     Example:
         >>> schedule = EveryPeriod(WarmupCosine(1.0, 1.0, 10), period=2)
@@ -84,8 +85,7 @@ class EveryPeriod(keras.optimizers.schedules.LearningRateSchedule):
     """
 
     def __init__(self, schedule: keras.optimizers.schedules.LearningRateSchedule, period: int):
-        if period < 1:
-            raise ValueError(f"period must be at least 1, got {period!r}.")
+        check_integer("period", period, at_least=1)
         self.schedule = schedule
         self.period = int(period)
 
@@ -101,5 +101,4 @@ class EveryPeriod(keras.optimizers.schedules.LearningRateSchedule):
 
     @classmethod
     def from_config(cls, config):
-        schedule = keras.saving.deserialize_keras_object(config["schedule"])
-        return cls(schedule, config["period"])
+        return cls(keras.saving.deserialize_keras_object(config["schedule"]), config["period"])

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time and memory that a run has used, over all the processes that it took."""
 
+import contextlib
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import tensorflow as tf
 
@@ -16,33 +17,42 @@ class Clock:
     killed process did after its last checkpoint is made again, and not counted twice.
 
     The first step of each process is left out of the training seconds: it is compiled then.
+
+    Args:
+        batch_size: Images of one step.
     """
 
-    def __init__(self):
+    def __init__(self, batch_size: int):
+        self._batch_size = batch_size
         self._seconds = 0.0
         self._training_seconds = 0.0
         self._examples = 0
         self._peak_memory_mb = 0.0
         self._started = time.monotonic()
-        self._training_since: float | None = None
+        # Step and moment since which training is timed.
+        self._training_since: tuple[int, float] | None = None
 
     def continue_from(self, record: Mapping[str, float]) -> None:
-        """Adds what earlier processes of this run counted."""
-        self._seconds += record["seconds"]
-        self._training_seconds += record["training_seconds"]
-        self._examples += int(record["training_examples"])
-        self._peak_memory_mb = max(self._peak_memory_mb, record["peak_memory_mb"])
+        """Adds what earlier processes of this run counted: what `read` returned, or nothing."""
+        self._seconds += record.get("seconds", 0.0)
+        self._training_seconds += record.get("training_seconds", 0.0)
+        self._examples += int(record.get("training_examples", 0))
+        self._peak_memory_mb = max(self._peak_memory_mb, record.get("peak_memory_mb", 0.0))
 
-    def start_training(self) -> None:
-        """Starts counting training seconds."""
-        self._training_since = time.monotonic()
+    def start_training(self, step: int) -> None:
+        """Starts timing the training, after `step` steps."""
+        self._training_since = step, time.monotonic()
 
-    def stop_training(self, examples: int) -> None:
-        """Ends what `start_training` began; `examples` images were trained on meanwhile."""
-        if self._training_since is not None:
-            self._training_seconds += time.monotonic() - self._training_since
-            self._examples += examples
-            self._training_since = None
+    @contextlib.contextmanager
+    def paused(self, step: int) -> Iterator[None]:
+        """Within this context, which begins after `step` steps, training is not timed."""
+        since, self._training_since = self._training_since, None
+        if since is not None:
+            self._examples += (step - since[0]) * self._batch_size
+            self._training_seconds += time.monotonic() - since[1]
+        yield
+        if since is not None:
+            self.start_training(step)
 
     @property
     def seconds(self) -> float:

@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sums of metrics that stay on the device until somebody asks."""
 
-from collections.abc import Mapping
-
 import tensorflow as tf
 
 FIELDS = (
@@ -16,11 +14,11 @@ FIELDS = (
 )
 
 
-class Totals:
-    """Adds up what each step yields; reading them is the only wait for the device.
+class MetricSums:
+    """Adds up what each step yields; asking for the means is the only wait for the device.
 
     Attributes:
-        variable: float32 tensor of shape (len(FIELDS),), for checkpoints.
+        variable: float32 variable of shape (len(FIELDS),), for checkpoints.
     """
 
     def __init__(self, name: str):
@@ -34,16 +32,16 @@ class Totals:
         """Starts again from zero."""
         self.variable.assign(tf.zeros(len(FIELDS)))
 
-    def read(self) -> Mapping[str, float]:
+    def means(self) -> dict[str, float]:
         """Returns the means: of loss and accuracy over examples, of the others over steps."""
-        sums = dict(zip(FIELDS, map(float, self.variable.numpy()), strict=True))
-        examples, steps = max(sums["examples"], 1.0), max(sums["steps"], 1.0)
+        steps, examples, loss, correct, *others = map(float, self.variable.numpy())
         return {
-            "steps": int(sums["steps"]),
-            "examples": int(sums["examples"]),
-            "loss": sums["loss"] / examples,
-            "accuracy": sums["correct"] / examples,
-            "initial_point_loss": sums["initial_point_loss"] / steps,
-            "nfe_forward": sums["nfe_forward"] / steps,
-            "nfe_backward": sums["nfe_backward"] / steps,
+            "steps": int(steps),
+            "examples": int(examples),
+            "loss": loss / max(examples, 1.0),
+            "accuracy": correct / max(examples, 1.0),
+            **{
+                name: total / max(steps, 1.0)
+                for name, total in zip(FIELDS[4:], others, strict=True)
+            },
         }

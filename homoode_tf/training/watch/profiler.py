@@ -2,12 +2,13 @@
 """Where the time of some training steps goes, for TensorBoard's profile plugin."""
 
 import contextlib
-import operator
 import pathlib
 from collections.abc import Iterator
 
 import tensorflow as tf
 from absl import logging
+
+from homoode_tf.checks import check_integer
 
 # The first step of a process is traced and compiled, the next ones fill queues and caches.
 _STEPS_BEFORE = 3
@@ -24,24 +25,21 @@ class Profiler:
         num_steps: How many steps; 0 for none at all.
 
     Raises:
-        ValueError: If `num_steps` is no integer of at least 0.
+        InvalidTypeError: If `num_steps` is no integer.
+        InvalidValueError: If it is negative.
 
     Example:
-        >>> with Profiler(events, num_steps=10) as profiler:  # doctest: +SKIP
-        ...     for number in range(1, 21):
+        >>> with Profiler(pathlib.Path("events"), num_steps=2) as profiler:
+        ...     for number in range(1, 8):
         ...         with profiler.step(number):
-        ...             train_step(batches)
+        ...             _ = tf.add(number, 1)  # in place of the training step
         ...         if profiler.is_done:
-        ...             profiler.write()
+        ...             print(profiler.write())
+        Profiled steps 4 to 5: tensorboard --logdir events
     """
 
     def __init__(self, events: pathlib.Path, num_steps: int):
-        try:
-            allowed = operator.index(num_steps) >= 0
-        except TypeError:
-            allowed = False
-        if not allowed:
-            raise ValueError(f"profile_steps must be an integer of at least 0, got {num_steps!r}.")
+        check_integer("profile_steps", num_steps, at_least=0)
         self._events = events
         self._num_steps = num_steps
         self._made = 0

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from configs import digits
+from homoode_tf.models import ModelSettings
 from homoode_tf.models.builder import build
 from homoode_tf.training import run, train
 from homoode_tf.training.inputs import Inputs
@@ -19,7 +20,7 @@ FIXED_STEPS = {"solver": "rk4", "num_steps": 2, "gradient": "backprop"}
 BOUNDED = {"solver": "bosh3", "max_num_steps": 12}
 # Anderson's method would not converge here, and make much of differences in rounding.
 DEQ = {"layer": "deq", "solver": "damped", "gradient": "implicit", "max_num_iterations": 8}
-DENSE = {"dropout_rate": 0.0, "batch_norm": True}
+DENSE = ModelSettings(dropout_rate=0.0)
 SGD = {"optimizer__name": "sgd", "optimizer__learning_rate": 0.01}
 
 
@@ -43,8 +44,8 @@ def train_some_steps(strategy, jit_compile, model, **changes):
     step = make_train_step(state, settings)
     for _ in range(3):
         step(batches)
-    state.faults.check()
-    return [v.numpy() for v in classifier.variables], state.epoch.read()
+    state.non_finite_steps.check()
+    return [v.numpy() for v in classifier.variables], state.epoch_metrics.means()
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_compiled_steps_do_what_the_others_do(request, replicas, model, changes)
 
 @pytest.fixture
 def small_models(use_fakes, monkeypatch):
-    monkeypatch.setattr(run.models, "build", build_model)
+    monkeypatch.setattr(run.models, "build", build)
 
 
 def config(model, **changes):

@@ -12,7 +12,7 @@ import pytest
 
 from tests.training import runs
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 # Full when the run wants to write its config, the first metrics, the second checkpoint, and later
 # metrics; with how many checkpoints there are by then at least.
 FULL = {"size=4k": 0, "size=12k": 0, "size=32k": 1, "size=64k": 2}

@@ -10,7 +10,7 @@ import pytest
 
 from homoode_tf.training.files.lock import LockedError, exclusive
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+ROOT = pathlib.Path(__file__).resolve().parents[3]
 HOLD = """
 import pathlib, sys
 from homoode_tf.training.files.lock import exclusive
@@ -45,12 +45,12 @@ def test_a_killed_process_gives_the_lock_back(tmp_path, holder):
     holder.kill()
     holder.wait()
     with exclusive(tmp_path):
-        assert str(os.getpid()) in (tmp_path / ".lock-holder.json").read_text()
-    assert not (tmp_path / ".lock-holder.json").exists()
+        assert str(os.getpid()) in (tmp_path / ".lock-holder").read_text()
+    assert not (tmp_path / ".lock-holder").exists()
 
 
 def test_a_holder_that_cannot_be_read_holds_the_lock_all_the_same(tmp_path, holder):
-    (tmp_path / ".lock-holder.json").write_text("{")
+    (tmp_path / ".lock-holder").write_text("{")
     with pytest.raises(LockedError, match="in use by another process"), exclusive(tmp_path):
         pass
 

@@ -36,18 +36,13 @@ def run(workdir, **options):
 
 
 def interrupt(monkeypatch, step):
+    states = []
+
     def check(_):
-        if interrupt.course is not None and interrupt.course._step == step:
+        if states and states[-1].step == step:
             raise Interrupted(signal.SIGTERM)
 
-    make_a_step = loop._Course._make_a_step
-
-    def noting(course):
-        interrupt.course = course
-        make_a_step(course)
-
-    interrupt.course = None
-    monkeypatch.setattr(loop._Course, "_make_a_step", noting)
+    fakes.after_each_step(monkeypatch.setattr, states.append)
     monkeypatch.setattr(loop.Interruption, "check", check)
 
 
