@@ -5,8 +5,9 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import keras
+import tensorflow_probability as tfp
 
-from homoode_tf import solvers
+from homoode_tf import identifiers, solvers
 from homoode_tf.layers import (
     DEQ,
     AugmentedNeuralODE,
@@ -16,7 +17,7 @@ from homoode_tf.layers import (
     ODELayer,
     TimedConvDynamics,
 )
-from homoode_tf.models import identifiers
+from homoode_tf.models import parts
 from homoode_tf.models.initializers import kernel_initializer
 from homoode_tf.solvers import fixed_point
 from homoode_tf.solvers.ode.tableaus import BY_NAME
@@ -43,7 +44,7 @@ _BY_ERROR = ("rtol", "atol", "gradient", "step_control", "max_num_steps")
 
 def resolve_layer(settings: "ModelSettings") -> type | keras.layers.Layer:
     """Returns the class of the implicit layer, or the layer itself where the settings have it."""
-    return identifiers.resolve("config.model.layer", settings.layer, LAYERS)
+    return identifiers.find("config.model.layer", settings.layer, keras.layers.Layer, LAYERS)
 
 
 def extra_channels(settings: "ModelSettings", layer: type | keras.layers.Layer) -> int:
@@ -76,7 +77,7 @@ def make_layer(
             offered.pop(name, None)
         offered |= _deq_options(settings) if issubclass(layer, DEQ) else _ode_options(settings)
     catch_all = {base: _SOLVER_FIELDS for base in (ODELayer, DEQ)}
-    return identifiers.make(layer, offered, catch_all)
+    return parts.make(layer, offered, catch_all)
 
 
 def _pick(settings: "ModelSettings", *names: str) -> dict[str, Any]:
@@ -88,32 +89,35 @@ def _ode_options(settings: "ModelSettings") -> dict[str, Any]:
     if settings.layer == "resnet":
         euler = solvers.get("euler", **_pick(settings, "num_steps", "gradient"))
         return {"solver": euler, "final_time": float(settings.num_steps)}
-    built_in = {name: name for name in solvers.names()}
-    solver = identifiers.resolve("config.model.solver", settings.solver, built_in)
-    if isinstance(solver, type):
-        fields = _BY_ERROR if issubclass(solver, solvers.RungeKutta) else (*_BY_ERROR, "num_steps")
-        return {"solver": identifiers.make(solver, _pick(settings, *fields))}
+    solver = settings.solver
     if not isinstance(solver, str):
         return {"solver": solver}
+    if solver not in BY_NAME:
+        kind = identifiers.find("config.model.solver", solver, tfp.math.ode.Solver, {})
+        fields = _BY_ERROR if issubclass(kind, solvers.RungeKutta) else (*_BY_ERROR, "num_steps")
+        return {"solver": parts.make(kind, _pick(settings, *fields))}
     if BY_NAME[solver].adaptive:
         return {"solver": solver, **_pick(settings, *_BY_ERROR)}
     return {"solver": solvers.get(solver, **_pick(settings, "num_steps", "gradient"))}
 
 
 def _deq_options(settings: "ModelSettings") -> dict[str, Any]:
-    built_in = {name: name for name in fixed_point.names()}
-    solver = identifiers.resolve("config.model.solver", settings.solver, built_in)
+    solver, gradient = settings.solver, settings.gradient
+    if not isinstance(solver, str):
+        return {"solver": solver, "gradient": gradient}
     # "return": a warning for every batch would tell no more than the residual.
     fields = {**_pick(settings, "rtol", "atol", "max_num_iterations"), "on_failure": "return"}
-    if isinstance(solver, type):
-        solver = identifiers.make(solver, fields)
-    options = fields if isinstance(solver, str) else {}
-    return {"solver": solver, "gradient": settings.gradient, **options}
+    if solver in fixed_point.names():
+        return {"solver": solver, "gradient": gradient, **fields}
+    kind = identifiers.find("config.model.solver", solver, fixed_point.FixedPointSolver, {})
+    return {"solver": parts.make(kind, fields), "gradient": gradient}
 
 
 def _make_dynamics(settings: "ModelSettings", precision: str) -> keras.layers.Layer:
     """The dynamics; a class of the user's own gets what its constructor takes of the below."""
-    dynamics = identifiers.resolve("config.model.dynamics", settings.dynamics, DYNAMICS)
+    dynamics = identifiers.find(
+        "config.model.dynamics", settings.dynamics, keras.layers.Layer, DYNAMICS
+    )
     if isinstance(dynamics, keras.layers.Layer):
         return dynamics
     offered = {
@@ -125,4 +129,4 @@ def _make_dynamics(settings: "ModelSettings", precision: str) -> keras.layers.La
         "dtype": precision,
         "name": "dynamics",
     }
-    return identifiers.make(dynamics, offered)
+    return parts.make(dynamics, offered)

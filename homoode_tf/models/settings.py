@@ -13,12 +13,10 @@ from homoode_tf import solvers
 from homoode_tf.checks import check_choice
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers import DEQ, ODELayer, initial_point
-from homoode_tf.models import identifiers
+from homoode_tf.models import parts
 from homoode_tf.models.implicit import DYNAMICS, LAYERS
 from homoode_tf.settings import Settings, setting
 from homoode_tf.solvers import fixed_point
-from homoode_tf.solvers.ode import gradients
-from homoode_tf.solvers.ode.runge_kutta import STEP_CONTROLS
 
 # More than any network has; beyond, its kernels would fill the memory before an error came.
 _CHANNELS_END = 2**14
@@ -27,7 +25,7 @@ _CHANNELS_END = 2**14
 def _part(built_in: Collection[str]) -> dict[str, Any]:
     """A field that identifies a Keras layer, a built-in one or one's own."""
     kinds = (keras.layers.Layer,)
-    check = functools.partial(identifiers.check, built_in=tuple(built_in), kinds=kinds)
+    check = functools.partial(parts.check, built_in=tuple(built_in), kinds=kinds)
     return {"check": check, "allowed": f"{', '.join(built_in)}, or one's own"}
 
 
@@ -55,13 +53,13 @@ class _Solving:
         )
 
     def check_solver(self, name: str, value: Any) -> None:
-        identifiers.check(name, value, self.solvers, self.kinds)
+        parts.check(name, value, self.solvers, self.kinds)
 
     def check_gradient(self, name: str, value: Any) -> None:
         check_choice(name, value, self.gradients)
 
 
-_ODE = _Solving(solvers.names(), (tfp.math.ode.Solver,), gradients.MODES)
+_ODE = _Solving(solvers.names(), (tfp.math.ode.Solver,), solvers.GRADIENTS)
 _FIXED_POINT = _Solving(fixed_point.names(), (fixed_point.FixedPointSolver,), fixed_point.MODES)
 _ANY = _Solving(
     *(
@@ -110,10 +108,12 @@ class ModelSettings(Settings):
     step_control: str = setting(
         "batch",
         "Whether all samples share one step size in training; see `export_step_control`.",
-        choices=STEP_CONTROLS,
+        choices=solvers.STEP_CONTROLS,
     )
     max_num_steps: int = setting(
-        100_000, "Most steps of a solve; for `jit_compile` at most 1024.", at_least=1
+        solvers.Settings.max_num_steps,
+        "Most steps of a solve; for `jit_compile` at most 1024.",
+        at_least=1,
     )
     num_steps: int = setting(
         7, "Steps of a resnet, and of a solver without step control, as rk4.", at_least=1

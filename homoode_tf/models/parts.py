@@ -1,10 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Parts of a model that a config names: built-in ones, and those that a user wrote.
-
-An identifier is a built-in name, the registered name ("package>Name") of a class that was decorated
-with `keras.saving.register_keras_serializable`, what `keras.saving.serialize_keras_object` returns,
-or, in code, an object.
-"""
+"""Parts of a model that a config identifies, as `homoode_tf.identifiers` says."""
 
 import inspect
 from collections.abc import Collection, Mapping
@@ -13,8 +8,6 @@ from typing import Any
 import keras
 
 from homoode_tf.errors import InvalidValueError
-
-Identifier = str | Mapping[str, Any] | Any
 
 
 def check(name: str, value: Any, built_in: Collection[str], kinds: tuple[type, ...]) -> None:
@@ -39,31 +32,9 @@ def check(name: str, value: Any, built_in: Collection[str], kinds: tuple[type, .
     if not is_known:
         wanted = " or ".join(kind.__name__ for kind in kinds)
         raise InvalidValueError(
-            f"{name} must be one of {', '.join(built_in)}; or of your own {wanted}: the name "
-            f'"package>Name" under which keras.saving.register_keras_serializable has it, what '
-            f"keras.saving.serialize_keras_object returns, or an object; got {value!r}."
+            f"{name} must be one of {', '.join(built_in)}, the name of a class registered with "
+            f"Keras ('package>Name'), or a {wanted} object, serialised or not; got {value!r}."
         )
-
-
-def resolve(name: str, value: Identifier, built_in: Mapping[str, Any]) -> Any:
-    """Returns what an identifier stands for: a class to be called, or an object as it is.
-
-    Args:
-        name: The field's, as the message gives it.
-        value: What `check` let pass.
-        built_in: What the built-in names stand for.
-
-    Raises:
-        InvalidValueError: If a serialised object cannot be made.
-    """
-    if isinstance(value, str):
-        return built_in[value] if value in built_in else keras.saving.get_registered_object(value)
-    if not isinstance(value, Mapping):
-        return value
-    try:
-        return keras.saving.deserialize_keras_object(dict(value))
-    except (TypeError, ValueError) as error:
-        raise InvalidValueError(f"{name} cannot be made from {value!r}: {error}") from error
 
 
 def make(
