@@ -32,6 +32,10 @@ _EXPECTED = (
 _TRACEBACK = "Traceback (most recent call last)"
 _CONFIG = re.compile(r"--?config(=|$)")
 _OVERRIDE = re.compile(r"--?config\.([^=]+)")
+_HELP = re.compile(r"--?(help|helpshort|helpfull|helpxml|\?)$")
+
+# The flag that `define_config` defines is the script's, and stands in its help.
+flags.disclaim_key_flags()
 
 
 def define_config(meaning: str) -> flags.FlagHolder:
@@ -94,6 +98,8 @@ def _parse(arguments: Sequence[str], default_config: pathlib.Path) -> list[str]:
         if not hasattr(config, "keys"):
             raise TypeError(f"get_config() must return a ConfigDict, it returned {config!r}")
     except (Exception, SystemExit) as error:  # A config file is a program: it may raise anything.
+        if isinstance(error, SystemExit) and any(map(_HELP.match, arguments)):
+            sys.exit(0)
         if logging.level_debug():
             raise
         if isinstance(error, flags.Error) and _TRACEBACK not in str(error):

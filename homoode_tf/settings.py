@@ -157,6 +157,29 @@ and below 1, got 2.
         return found
 
 
+def as_help(settings: type[Settings]) -> str:
+    """Returns a line for every field of a config, for the help of a command.
+
+    Example:
+        >>> from homoode_tf.data import Augmentation
+        >>> print(as_help(Augmentation).splitlines()[0])
+        crop_padding=0: Pixels of zeros on each side before the random crop; 0 turns it off.
+    """
+    return "\n".join(
+        f"{name}{'=' if default else ''}{default}: {meaning}"
+        for name, default, _, meaning in settings.declared()
+    )
+
+
+def as_table(settings: type[Settings]) -> str:
+    """Returns the fields of a config as a table in Markdown."""
+    rows = [("Field", "Default", "Allowed", "Meaning"), ("---",) * 4]
+    for field in settings.declared():
+        default = f"`{field.default}`" if field.default else "none"
+        rows.append((f"`{field.name}`", default, field.allowed, field.meaning))
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
 def _as_mapping(config: Any, path: str) -> dict[str, Any]:
     if hasattr(config, "to_dict"):
         return config.to_dict()

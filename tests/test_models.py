@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 import importlib
+import json
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from homoode_tf import models
+from homoode_tf import layers, models, solvers
 from homoode_tf.data import catalog
+from homoode_tf.solvers import fixed_point
 
 PARAMETERS = {
     "cifar10": 132_938,
@@ -206,3 +208,92 @@ def test_absent_fields_have_their_defaults():
     model = models.build({"dropout_rate": 0.0}, (8, 8, 1), 10, [0.3], [0.4])
     assert model.implicit.dynamics.dropout_rate == 0.0
     assert model.task_parameters == PARAMETERS["digits"]
+
+
+@keras.saving.register_keras_serializable("test_models")
+class OwnDynamics(keras.layers.Layer):
+    def __init__(self, channels, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = keras.layers.Dense(channels, activation="tanh")
+
+    def build(self, z_shape, x_shape=None):
+        self.dense.build(z_shape)
+
+    def call(self, z, x):
+        return self.dense(z) + x
+
+    def get_config(self):
+        return {**super().get_config(), "channels": self.dense.units}
+
+
+@keras.saving.register_keras_serializable("test_models")
+class OwnLayer(layers.HomoODE):
+    def __init__(self, dynamics, final_time=0.5, **kwargs):
+        super().__init__(dynamics, final_time=final_time, **kwargs)
+
+
+@keras.saving.register_keras_serializable("test_models")
+class OwnInitialPoint(layers.InitialPoint):
+    def build(self, input_shape):
+        self.value = np.ones(input_shape[-1], np.float32)
+
+
+@keras.saving.register_keras_serializable("test_models")
+class OwnSolver(solvers.RungeKutta):
+    def __init__(self, tableau="bosh3", rtol=1e-3, **kwargs):
+        super().__init__(tableau, rtol=rtol, **kwargs)
+
+
+@keras.saving.register_keras_serializable("test_models")
+class OwnFixedPointSolver(fixed_point.Damped):
+    pass
+
+
+DEQ = {"layer": "deq", "gradient": "implicit"}
+OWN = {
+    "dynamics": (lambda: OwnDynamics(4), "dynamics", {}),
+    "layer": (lambda: OwnLayer(layers.ConvDynamics(4, groups=2)), "", {}),
+    "initial_point": (OwnInitialPoint, "initial_point", {}),
+    "solver": (OwnSolver, "solver", {}),
+    "solver of a deq": (OwnFixedPointSolver, "solver", DEQ),
+}
+FORMS = {
+    "object": lambda part: part,
+    "name": lambda part: keras.saving.get_registered_name(type(part)),
+    "description": keras.saving.serialize_keras_object,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("which", OWN)
+def test_parts_of_ones_own_stand_wherever_the_built_in_ones_do(which, form, tmp_path):
+    make, where, companions = OWN[which]
+    part = make()
+    config = importlib.import_module("configs.digits").get_config().model
+    config.update({"channels": 4, "head_channels": 6, "groups": 2, **companions})
+    config[which.split()[0]] = FORMS[form](part)
+    if form != "object":  # as in the config.json of a run
+        config = json.loads(json.dumps(config.to_dict()))
+    model = models.build(config, (8, 8, 1), 10, [0.3], [0.4])
+    found = getattr(model.implicit, where) if where else model.implicit
+    assert type(found) is type(part) and (found is part) == (form == "object")
+    if form == "name":
+        model.save(tmp_path / "model.keras")
+        loaded = keras.models.load_model(tmp_path / "model.keras")
+        np.testing.assert_array_equal(loaded(images(2, 8, 8, 1)), model(images(2, 8, 8, 1)))
+
+
+def test_a_class_of_ones_own_gets_the_fields_that_it_takes():
+    model = models.build(
+        {"layer": "test_models>OwnLayer", "solver": "bosh3", "rtol": 0.5, "final_time": 2.0},
+        (8, 8, 1),
+        *(10, [0.3], [0.4]),
+    )
+    assert (model.implicit.final_time, model.implicit.name) == (2.0, "implicit")
+    assert model.implicit.solver.settings.rtol == 0.5
+
+
+@pytest.mark.parametrize("value", ["test_models>OwnDynamics", "nobody>Nothing", {}, len, 3])
+def test_what_is_no_solver_is_refused(value):
+    with pytest.raises(ValueError, match=r"config.model.solver must be one of euler.*package>Name"):
+        models.build({"solver": value}, (8, 8, 1), 10, [0.3], [0.4])

@@ -84,6 +84,14 @@ def test_a_mistake_ends_as_one_clear_line(tmp_path, flags, status, message):
 
 
 @pytest.mark.slow
+def test_the_help_tells_every_field_with_its_default():
+    done = run("--help")
+    assert done.returncode == 0
+    assert "model.solver='dopri5': The solver" in done.stdout
+    assert done.stdout.count("optimizer.clip_norm=0.0") == 1
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "message"),
     [

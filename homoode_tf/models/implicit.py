@@ -13,6 +13,7 @@ from homoode_tf.layers import (
     AugmentedNeuralODE,
     ConvDynamics,
     HomoODE,
+    ImplicitLayer,
     NeuralODE,
     ODELayer,
     TimedConvDynamics,
@@ -44,7 +45,7 @@ _BY_ERROR = ("rtol", "atol", "gradient", "step_control", "max_num_steps")
 
 def resolve_layer(settings: "ModelSettings") -> type | keras.layers.Layer:
     """Returns the class of the implicit layer, or the layer itself where the settings have it."""
-    return identifiers.find("config.model.layer", settings.layer, keras.layers.Layer, LAYERS)
+    return identifiers.find("config.model.layer", settings.layer, ImplicitLayer, LAYERS)
 
 
 def extra_channels(settings: "ModelSettings", layer: type | keras.layers.Layer) -> int:

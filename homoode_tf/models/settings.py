@@ -12,7 +12,7 @@ import tensorflow_probability as tfp
 from homoode_tf import solvers
 from homoode_tf.checks import check_choice
 from homoode_tf.errors import InvalidValueError
-from homoode_tf.layers import DEQ, ODELayer, initial_point
+from homoode_tf.layers import DEQ, ImplicitLayer, ODELayer, initial_point
 from homoode_tf.models import parts
 from homoode_tf.models.implicit import DYNAMICS, LAYERS
 from homoode_tf.settings import Settings, setting
@@ -22,10 +22,9 @@ from homoode_tf.solvers import fixed_point
 _CHANNELS_END = 2**14
 
 
-def _part(built_in: Collection[str]) -> dict[str, Any]:
-    """A field that identifies a Keras layer, a built-in one or one's own."""
-    kinds = (keras.layers.Layer,)
-    check = functools.partial(parts.check, built_in=tuple(built_in), kinds=kinds)
+def _part(built_in: Collection[str], kind: type = keras.layers.Layer) -> dict[str, Any]:
+    """A field that identifies a layer, a built-in one or one's own."""
+    check = functools.partial(parts.check, built_in=tuple(built_in), kinds=(kind,))
     return {"check": check, "allowed": f"{', '.join(built_in)}, or one's own"}
 
 
@@ -82,7 +81,7 @@ class ModelSettings(Settings):
         64
     """
 
-    layer: Any = setting("homoode", "The implicit layer.", **_part(LAYERS))
+    layer: Any = setting("homoode", "The implicit layer.", **_part(LAYERS, ImplicitLayer))
     dynamics: Any = setting("conv", "Its vector field.", **_part(DYNAMICS))
     solver: Any = setting(
         "dopri5",

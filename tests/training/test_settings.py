@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
+import pathlib
+
 import pytest
 
 from homoode_tf.settings import MissingFieldError
 from homoode_tf.training.settings import TrainingSettings
+from scripts import recipe_reference
 from tests.training import fakes
 
 SMALLEST = {"dataset": "fake"}
@@ -81,6 +84,13 @@ def test_an_unknown_field_is_refused_and_the_known_ones_are_named(group):
 def test_a_missing_field_is_named():
     with pytest.raises(MissingFieldError, match=r"config\.dataset is missing"):
         TrainingSettings.from_config({"batch_size": 4})
+
+
+def test_the_committed_reference_is_what_the_command_writes():
+    path = pathlib.Path(__file__).parents[2] / "docs" / "recipe_reference.md"
+    assert path.read_text(encoding="utf-8") == recipe_reference.page()
+    for name in ("dataset", "model.solver", "optimizer.clip_norm"):
+        assert f"| `{name}` |" in recipe_reference.page()
 
 
 def test_a_value_in_the_place_of_a_group_is_refused():
