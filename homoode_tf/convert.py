@@ -3,15 +3,7 @@
 
 import sys
 
-from homoode_tf.serving.convert import (
-    FORMATS,
-    Conversion,
-    ConversionError,
-    MissingPackageError,
-    convert,
-)
-
-__all__ = ["FORMATS", "Conversion", "ConversionError", "MissingPackageError", "convert"]
+from homoode_tf.serving.convert import *  # noqa: F403
 
 if __name__ == "__main__":
     from homoode_tf.serving.convert.command import main

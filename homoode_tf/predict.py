@@ -3,25 +3,7 @@
 
 import sys
 
-from homoode_tf.serving.predict import (
-    ImageError,
-    ModelError,
-    PredictionError,
-    Predictions,
-    ServedModel,
-    find,
-    read,
-)
-
-__all__ = [
-    "ImageError",
-    "ModelError",
-    "PredictionError",
-    "Predictions",
-    "ServedModel",
-    "find",
-    "read",
-]
+from homoode_tf.serving.predict import *  # noqa: F403
 
 if __name__ == "__main__":
     from homoode_tf.serving.predict.command import main

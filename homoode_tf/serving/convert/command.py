@@ -8,50 +8,17 @@ if the model cannot be converted or the file's answers are not the SavedModel's,
 could be tried: a wrong flag, no SavedModel of this project in DIR, or a package not installed.
 """
 
-import argparse
-import logging
-import os
-import sys
 from collections.abc import Sequence
 
-from homoode_tf.serving.convert.conversion import (
-    FORMATS,
-    ConversionError,
-    MissingPackageError,
-    convert,
-)
-from homoode_tf.serving.predict import ModelError
+from homoode_tf.serving import terminal
+from homoode_tf.serving.convert.conversion import FORMATS, convert
 
 _PROGRAM = "python -m homoode_tf.convert"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    options = _parse(arguments)
-    # Notices about the machine and about each pass of a converter; what matters is reported here.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    for name, level in (("absl", "ERROR"), ("tensorflow", "ERROR"), ("tf2onnx", "CRITICAL")):
-        logging.getLogger(name).setLevel(level)
-    try:
-        done = convert(options.saved_model, options.output, options.format, options.tolerance)
-    except (ConversionError, ModelError, ValueError) as error:
-        print(f"{_PROGRAM}: {error}", file=sys.stderr)
-        failed = isinstance(error, ConversionError) and not isinstance(error, MissingPackageError)
-        return 1 if failed else 2
-    print(
-        f"{done.path}: {done.size / 1024:,.0f} KiB; largest difference from the SavedModel "
-        f"{done.max_difference:.1e} on {done.num_images} images."
-    )
-    return 0
-
-
-def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog=_PROGRAM, description="Converts an exported model to LiteRT or ONNX."
-    )
-    parser.add_argument(
-        "--saved_model", required=True, metavar="DIR", help="the exported model's folder"
-    )
+    parser = terminal.parser(_PROGRAM, "Converts an exported model to LiteRT or ONNX.")
     parser.add_argument("--format", required=True, choices=FORMATS, help="what to write")
     parser.add_argument("--output", required=True, metavar="FILE", help="the file to write")
     parser.add_argument(
@@ -60,8 +27,14 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         default=1e-4,
         help="largest difference of a logit or probability from the SavedModel's (default: 1e-4)",
     )
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
 
+    def command() -> int:
+        done = convert(options.saved_model, options.output, options.format, options.tolerance)
+        print(
+            f"{done.path}: {done.size / 1024:,.0f} KiB; largest difference from the SavedModel "
+            f"{done.max_difference:.1e} on {done.num_images} images."
+        )
+        return 0
 
-if __name__ == "__main__":
-    sys.exit(main())
+    return terminal.run(_PROGRAM, command)

@@ -4,18 +4,22 @@
 import contextlib
 import dataclasses
 import importlib.util
-import math
 import os
 import pathlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from homoode_tf.checks import check_choice, check_number
 from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason_lines
 from homoode_tf.serving.convert import litert, onnx_format
 from homoode_tf.serving.predict import PredictionError, ServedModel
 
+# Each a module with the PACKAGES that it needs and the EXTRA that installs them, and two functions:
+# `translate(saved_model)` gives the content of a file whose inputs and outputs have the names of
+# the SavedModel's, or an InvalidValueError that names what has no equivalent; `load(file)` gives a
+# function from images to outputs by name.
 FORMATS = {"tflite": litert, "onnx": onnx_format}
 # One after another: the same file must take batches that grow and shrink.
 _BATCH_SIZES = (3, 7, 1)
@@ -24,9 +28,13 @@ _BATCH_SIZES = (3, 7, 1)
 class ConversionError(UserError, RuntimeError):
     """A SavedModel cannot be converted, or the file's answers are others than its own; one line."""
 
+    exit_status = 1
+
 
 class MissingPackageError(ConversionError):
     """A package that the format needs is not installed; the message says how to install it."""
+
+    exit_status = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,10 +91,8 @@ def convert(
         >>> convert("saved_model", "digits.onnx", "onnx").path.name
         'digits.onnx'
     """
-    if format not in FORMATS:
-        raise InvalidValueError(f"format must be one of {', '.join(FORMATS)}, got {format!r}.")
-    if not (tolerance > 0 and math.isfinite(tolerance)):
-        raise InvalidValueError(f"tolerance must be positive and finite, got {tolerance!r}.")
+    check_choice("format", format, FORMATS)
+    check_number("tolerance", tolerance, above=0)
     backend, path = FORMATS[format], pathlib.Path(output)
     # What takes no time to find out comes before what does.
     _check_packages(backend)
@@ -96,7 +102,7 @@ def convert(
     served = ServedModel(saved_model)
     try:
         content = backend.translate(saved_model)
-    except ValueError as error:
+    except InvalidValueError as error:
         raise ConversionError(f"{saved_model} cannot be converted to {format}: {error}") from None
     batches = _batches(served.image_shape)
     with _replacing(path) as new:

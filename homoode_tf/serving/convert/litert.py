@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.graph_errors import reason_lines
 from homoode_tf.serving.predict.served_model import SIGNATURE
 
@@ -18,17 +19,7 @@ _WITHOUT_EQUIVALENT = re.compile(r"'tf\.(\w+)' op is neither")
 
 
 def translate(saved_model: str | os.PathLike) -> bytes:
-    """Translates a SavedModel with LiteRT's builtin operations alone.
-
-    Args:
-        saved_model: The folder.
-
-    Returns:
-        The content of a .tflite file whose signature `serve` has the SavedModel's names.
-
-    Raises:
-        ValueError: If an operation has no equivalent.
-    """
+    """Translates a SavedModel with LiteRT's builtin operations alone, under its own signature."""
     converter = tf.lite.TFLiteConverter.from_saved_model(
         os.fspath(saved_model), signature_keys=[SIGNATURE]
     )
@@ -37,7 +28,7 @@ def translate(saved_model: str | os.PathLike) -> bytes:
     except Exception as error:  # The converter's own type is not public.
         missing = sorted(set(_WITHOUT_EQUIVALENT.findall(str(error))))
         reason = f"LiteRT has no operation for {', '.join(missing)}"
-        raise ValueError(reason if missing else reason_lines(error)[0]) from None
+        raise InvalidValueError(reason if missing else reason_lines(error)[0]) from None
 
 
 def load(path: pathlib.Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
 
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.graph_errors import reason_lines
 from homoode_tf.serving.predict.served_model import SIGNATURE
 
@@ -27,17 +28,7 @@ _FUNCTIONS = {
 
 
 def translate(saved_model: str | os.PathLike) -> bytes:
-    """Translates a SavedModel into the standard operations of ONNX opset 17.
-
-    Args:
-        saved_model: The folder.
-
-    Returns:
-        The content of an .onnx file whose input and outputs have the SavedModel's names.
-
-    Raises:
-        ValueError: If an operation has no equivalent.
-    """
+    """Translates a SavedModel into the standard operations of ONNX opset 17."""
     import onnx
     from tf2onnx import optimizer, tf_loader, tfonnx
 
@@ -65,7 +56,7 @@ def translate(saved_model: str | os.PathLike) -> bytes:
             model = optimizer.optimize_graph(translated).make_model("classifier")
         onnx.checker.check_model(model)
     except Exception as error:  # tf2onnx raises errors of any type.
-        raise ValueError(reason_lines(error)[0]) from None
+        raise InvalidValueError(reason_lines(error)[0]) from None
     return model.SerializeToString()
 
 

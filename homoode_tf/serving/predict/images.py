@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """From paths to arrays: finds PNG and JPEG files and reads each as the model wants it."""
 
+import contextlib
 import os
 import stat
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
+from homoode_tf.checks import check_choice
 from homoode_tf.errors import InvalidValueError, UserError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -17,18 +19,6 @@ BACKGROUNDS = ("white", "black")
 # Where Pillow, too, begins to suspect a decompression bomb: a quarter of a gigabyte as RGB. A file
 # of a few kilobytes can claim any size.
 MAX_PIXELS = 89_478_485
-
-_ORIENTATION = 0x0112
-# What undoes each orientation of EXIF; 1 is upright.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class ImageError(UserError, ValueError):
@@ -133,14 +123,14 @@ def read(
         raise InvalidValueError(
             f"image_shape must end in 1 or 3 channels, got {tuple(image_shape)}"
         )
-    if fit not in FITS:
-        raise InvalidValueError(f"fit must be one of {', '.join(FITS)}, got {fit!r}")
-    if background not in BACKGROUNDS:
-        raise InvalidValueError(
-            f"background must be one of {', '.join(BACKGROUNDS)}, got {background!r}"
-        )
+    check_choice("fit", fit, FITS)
+    check_choice("background", background, BACKGROUNDS)
     image = _decode(path, "L" if channels == 1 else "RGB", background)
-    return np.asarray(_resize(image, width, height, fit)).reshape(image_shape)
+    # Both resize the pixels that they keep in one step, and neither those of the right size.
+    resize = ImageOps.fit if fit == "crop" else Image.Image.resize
+    return np.asarray(resize(image, (width, height), Image.Resampling.BILINEAR)).reshape(
+        image_shape
+    )
 
 
 def _decode(path: str | os.PathLike, mode: str, background: str) -> Image.Image:
@@ -158,9 +148,11 @@ def _decode(path: str | os.PathLike, mode: str, background: str) -> Image.Image:
                 )
             _mend_transparency(image)
             image.load()
-            turn = _UPRIGHT.get(_orientation(image))
-            flat = _flatten(_to_eight_bits(image), background).convert(mode)
-            return flat if turn is None else flat.transpose(turn)
+            # In place, so that the pixels are turned even where a damaged EXIF block, of which the
+            # pixels are none the worse, cannot be written anew without its orientation.
+            with contextlib.suppress(Exception):
+                ImageOps.exif_transpose(image, in_place=True)
+            return _flatten(_to_eight_bits(image), background).convert(mode)
     except ImageError:
         raise
     except Image.UnidentifiedImageError:
@@ -188,13 +180,6 @@ def _mend_transparency(image: Image.Image) -> None:
         image.info["transparency"] = tuple(value >> 8 for value in colour)
 
 
-def _orientation(image: Image.Image) -> int:
-    try:
-        return image.getexif().get(_ORIENTATION, 1)
-    except Exception:  # Of a damaged EXIF block; the pixels are none the worse for it.
-        return 1
-
-
 def _to_eight_bits(image: Image.Image) -> Image.Image:
     if not image.mode.startswith("I"):
         return image
@@ -212,19 +197,4 @@ def _flatten(image: Image.Image, background: str) -> Image.Image:
     if image.mode not in ("LA", "RGBA") and "transparency" not in image.info:
         return image
     ground = Image.new("RGBA", image.size, background)
-    ground.alpha_composite(image.convert("RGBA"))
-    return ground.convert("RGB")
-
-
-def _resize(image: Image.Image, width: int, height: int, fit: str) -> Image.Image:
-    box = (0, 0, image.width, image.height)
-    if fit == "crop":
-        # Compared as integers: rounding must not put the box outside the image.
-        excess = image.width * height - image.height * width
-        if excess > 0:
-            margin = excess / height / 2
-            box = (margin, 0, image.width - margin, image.height)
-        elif excess < 0:
-            margin = -excess / width / 2
-            box = (0, margin, image.width, image.height - margin)
-    return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")

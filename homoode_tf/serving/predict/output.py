@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers as lines of text: a table for people, JSON lines for programs."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from homoode_tf.serving.terminal import printable
 
 
 class Guess(NamedTuple):
@@ -39,22 +42,15 @@ class Table:
     def lines(self, answers: Sequence[Answer]) -> list[str]:
         """Returns the rows of some answers; the header before the first."""
         rows = [
-            [printable(answer.path), *(cell for guess in answer.guesses for cell in _cells(guess))]
-            for answer in answers
+            [printable(path), *itertools.chain(*map(_cells, guesses))] for path, guesses in answers
         ]
-        if rows and not self._widths:
+        if not rows:
+            return []
+        if not self._widths:
             rows.insert(0, ["path", *["class", "probability"] * len(answers[0].guesses)])
-            self._widths = [0] * len(rows[0])
-        self._widths = [
-            max(width, *(len(row[column]) for row in rows)) if rows else width
-            for column, width in enumerate(self._widths)
-        ]
-        return [
-            "  ".join(
-                cell.ljust(width) for cell, width in zip(row, self._widths, strict=True)
-            ).rstrip()
-            for row in rows
-        ]
+        longest = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        self._widths = list(map(max, longest, self._widths or longest))
+        return ["  ".join(map(str.ljust, row, self._widths)).rstrip() for row in rows]
 
 
 class JsonLines:
@@ -74,25 +70,11 @@ class JsonLines:
 
     def lines(self, answers: Sequence[Answer]) -> list[str]:
         """Returns the lines of some answers."""
-        return [json.dumps(self._object(answer)) for answer in answers]
+        return [json.dumps(self._object(*answer)) for answer in answers]
 
-    def _object(self, answer: Answer) -> dict:
-        guesses = [_fields(guess) for guess in answer.guesses]
-        top = {"top": guesses} if self._top else {}
-        return {"path": answer.path, **guesses[0], **top}
-
-
-def printable(text: str) -> str:
-    r"""Escapes what would break a line or the terminal, such as newlines in a file's name.
-
-    Example:
-        >>> print(printable("two\nlines"))
-        two\nlines
-    """
-    return "".join(
-        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in text
-    )
+    def _object(self, path: str, guesses: Sequence[Guess]) -> dict:
+        top = [_fields(guess) for guess in guesses]
+        return {"path": path, **top[0], **({"top": top} if self._top else {})}
 
 
 def _cells(guess: Guess) -> tuple[str, str]:

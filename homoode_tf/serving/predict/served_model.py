@@ -7,6 +7,7 @@ at once, and the command sets TensorFlow's log level first.
 
 import dataclasses
 import os
+import re
 
 import numpy as np
 
@@ -15,6 +16,11 @@ from homoode_tf.graph_errors import reason_lines
 from homoode_tf.serving import checksums
 
 SIGNATURE = "serve"
+# A signature in words, as `_describe` gives them.
+_TAKES = re.compile(r"images: uint8 \(None, (\d+), (\d+), ([13])\)")
+_RETURNS = re.compile(
+    r"\bclass: \w+ \(\w+,\).*\blogits: \w+ \(\w+, \w+\).*\bprobabilities: \w+ \(\w+, (\w+)\)"
+)
 
 
 class ModelError(UserError, ValueError):
@@ -153,32 +159,24 @@ def _check_signature(serve) -> tuple[tuple[int, int, int], int]:
     Raises:
         ModelError: If its inputs or outputs are others than those of `serving.export.save`.
     """
-    inputs = serve.structured_input_signature[1]
-    images = inputs.get("images")
-    # Of unknown rank, a shape has no length.
-    shape = tuple(images.shape) if images is not None and images.shape.rank == 4 else ()
-    if (
-        len(inputs) != 1
-        or not shape
-        or images.dtype.name != "uint8"
-        or shape[0] is not None
-        or None in shape[1:]
-        or shape[3] not in (1, 3)
-    ):
-        found = ", ".join(f"{name}: {x.dtype.name} {x.shape}" for name, x in inputs.items())
+    takes = _describe(serve.structured_input_signature[1])
+    returns = _describe(serve.structured_outputs)
+    images, answers = _TAKES.fullmatch(takes), _RETURNS.search(returns)
+    if not images:
         raise ModelError(
             f"{SIGNATURE!r} must take images: uint8 (None, height, width, 1 or 3), "
-            f"but takes {found or 'nothing'}"
+            f"but takes {takes}"
         )
-    outputs = serve.structured_outputs
-    ranks = {"class": 1, "logits": 2, "probabilities": 2}
-    if any(name not in outputs or outputs[name].shape.rank != rank for name, rank in ranks.items()):
-        found = ", ".join(f"{name}: {x.shape}" for name, x in sorted(outputs.items()))
+    if not answers:
         raise ModelError(
             f"{SIGNATURE!r} must return class (n,), logits and probabilities (n, classes), "
-            f"but returns {found or 'nothing'}"
+            f"but returns {returns}"
         )
-    num_classes = outputs["probabilities"].shape[-1]
-    if num_classes is None:
+    if answers[1] == "None":
         raise ModelError(f"{SIGNATURE!r} does not say how many classes there are")
-    return shape[1:], num_classes
+    return tuple(map(int, images.groups())), int(answers[1])
+
+
+def _describe(tensors) -> str:
+    described = (f"{name}: {x.dtype.name} {x.shape}" for name, x in sorted(tensors.items()))
+    return ", ".join(described) or "nothing"

@@ -271,6 +271,6 @@ def test_a_full_disk(brightness, folder):
         command("--saved_model", brightness, folder, stdout=full) as process,
     ):
         said = spoken(process.stderr)
-    reason = "the answers cannot be written: No space left on device"
+    reason = "the output cannot be written: No space left on device"
     assert said == [f"python -m homoode_tf.predict: {reason}"]
     assert process.returncode == 1
