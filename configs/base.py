@@ -20,7 +20,8 @@ from homoode_tf.training.settings import TrainingSettings
 
 def get_config(dataset: str) -> ConfigDict:
     config = ConfigDict({"dataset": dataset, **TrainingSettings.defaults()})
-    for field in dataclasses.fields(ModelSettings):
-        if field.type is Any:  # A name, or a part of one's own, serialised: no type of its own.
-            config.model[field.name] = FieldReference(field.default, field_type=object)
+    for group, settings in ((config, TrainingSettings), (config.model, ModelSettings)):
+        for field in dataclasses.fields(settings):
+            if field.type is Any:  # A name, or something of one's own.
+                group[field.name] = FieldReference(group[field.name], field_type=object)
     return config

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,35 @@ def test_digits_statistics_are_those_of_its_training_images(digits_dir):
 def test_unknown_name_lists_the_known_ones_and_suggests_the_closest(name, closest):
     with pytest.raises(ValueError, match=rf"'{name}'.*tiny_imagenet\. Did you mean '{closest}'"):
         data.load(name)
+
+
+@pytest.fixture
+def own_entry(monkeypatch):
+    monkeypatch.setattr(catalog, "_CATALOG", dict(catalog._CATALOG))
+    return data.CatalogEntry("own", (8, 8, 1), 10, (0.3,), (0.4,))
+
+
+def test_a_data_set_of_ones_own_is_loaded_by_its_name(own_entry, digits):
+    asked = []
+    opened = dataclasses.replace(
+        own_entry, open_images=lambda *given: asked.append(given) or digits
+    )
+    data.register(opened)
+    assert data.names()[-1] == "own"
+    assert data.load("own", data_dir="here", validation_fraction=0.25) is digits
+    assert asked == [("here", 0.25)]
+    assert data.load(digits) is digits
+
+
+def test_one_s_own_data_set_of_tfds_is_fetched_in_code(own_entry, tmp_path):
+    data.register(own_entry)
+    with pytest.raises(data.DataNotFoundError, match=r"data\.prepare\('own', '.*'\)"):
+        data.load("own", data_dir=tmp_path)
+
+
+def test_the_project_s_own_names_are_not_for_others(own_entry):
+    with pytest.raises(ValueError, match="dataset 'digits' is there already"):
+        data.register(dataclasses.replace(own_entry, name="digits"))
 
 
 def test_a_name_like_no_other_gets_no_suggestion():

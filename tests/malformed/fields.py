@@ -45,17 +45,18 @@ _NUMBERS = {
     "0.0 -0.5 1.0 1.5 1e-9": "validation_fraction",
     "-0.1 1.1": "augmentation.flip_probability",
     "-0.1 1.0 2.0": "model.dropout_rate model.batch_norm_momentum optimizer.momentum "
-    "optimizer.beta_2 weight_averaging.momentum",
+    "optimizer.beta_1 optimizer.beta_2 weight_averaging.momentum",
     "-0.1 1.0": "label_smoothing optimizer.warmup_fraction weight_averaging.start_fraction",
     "0.0 -1.0": "model.rtol model.atol model.final_time",
     "0.0 -1.0 1e30": "epochs",
-    "0.0 -0.1": "optimizer.learning_rate optimizer.adam_learning_rate",
-    "-0.1": "optimizer.final_learning_rate optimizer.weight_decay model.jacobian_weight "
-    "initial_point.learning_rate",
+    "0.0 -0.1": "optimizer.learning_rate optimizer.adam_learning_rate optimizer.epsilon",
+    "-0.1": "optimizer.final_learning_rate optimizer.weight_decay optimizer.clip_norm "
+    "model.jacobian_weight initial_point.learning_rate",
 }
 _CHOICES = {
     "mnits digit cifar": "dataset",
     "HomoODE transformer": "model.layer",
+    "Conv convolution": "model.dynamics",
     "rk45 DOPRI5 newton": "model.solver",
     "adjiont": "model.gradient",
     "image Batch": "model.step_control",
@@ -107,10 +108,6 @@ GROUPS = tuple(
     Field(name, (), ("3", "'x'", "[]", "None"))
     for name in ("augmentation", "model", "optimizer", "weight_averaging", "initial_point")
 )
-# What has no default, so that a config cannot do without it.
-_OPTIONAL = ("model.synchronized_batch_norm", "model.max_num_steps")
-_REQUIRED = ("dataset", "validation_fraction", "batch_size", "epochs", "augmentation", "model")
-REQUIRED = sorted(
-    {*_REQUIRED, *(field.name for field in FIELDS if field.name.startswith("model."))}
-    - set(_OPTIONAL)
-)
+# What has no default, so that a config cannot do without it; and where a small run has another one.
+REQUIRED = ("dataset",)
+NOT_DEFAULT = (*REQUIRED, "model", "batch_size", "epochs")

@@ -16,7 +16,7 @@ from configs import digits
 from tests.malformed import commands
 from tests.malformed.conftest import SMALL, examples
 from tests.malformed.damage import damage
-from tests.malformed.fields import FIELDS, GROUPS, REQUIRED
+from tests.malformed.fields import FIELDS, GROUPS, NOT_DEFAULT, REQUIRED
 
 _UNKNOWN = "Heffalump"
 _RECIPE = """\
@@ -155,10 +155,9 @@ def damaged_record(materials, folder, chance):
         path.write_text(chance.choice(_GARBAGE), errors="surrogateescape")
     elif way == "a key less":
         values = json.loads(path.read_text())
-        # Of the result those that are shown, of the config those that have no default.
+        # Of the result those that are shown, of the config those that have another default.
         shown = ["dataset", "steps", "validation_accuracy", "test_accuracy"]
-        required = [name for name in REQUIRED if name in values]
-        del values[chance.choice(shown if name == "result.json" else required)]
+        del values[chance.choice(shown if name == "result.json" else NOT_DEFAULT)]
         path.write_text(json.dumps(values))
     else:
         damage(path, way, chance)

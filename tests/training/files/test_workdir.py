@@ -4,7 +4,9 @@ import pathlib
 
 import pytest
 
+from homoode_tf.layers import ZerosInitialPoint, initial_point
 from homoode_tf.training.files.workdir import Workdir, WorkdirError
+from homoode_tf.training.settings import TrainingSettings
 from tests.training import fakes
 
 
@@ -45,6 +47,18 @@ def test_a_field_that_came_later_counts_as_its_default(tmp_path):
     assert "jit_compile is false there and true here" in message
     assert "model.max_num_steps is 100000 there and 16 here" in message
     assert "optimizer" not in message
+
+
+def test_parts_of_ones_own_are_held_as_what_makes_them(tmp_path):
+    folder = Workdir(tmp_path)
+    config = {"dataset": fakes.FakeImages(), "model": {"initial_point": ZerosInitialPoint()}}
+    folder.claim(config)
+    folder.check(config)
+    settings = TrainingSettings.from_config(folder.read_config())
+    assert settings.dataset == "fake"
+    assert isinstance(initial_point.get(settings.model.initial_point), ZerosInitialPoint)
+    with pytest.raises(WorkdirError, match="initial_point"):
+        folder.check({"dataset": "fake"})
 
 
 def test_a_broken_config_file_is_named(tmp_path):
