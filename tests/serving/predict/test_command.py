@@ -228,49 +228,44 @@ def test_interrupted(ask, folder, monkeypatch, capsys):
     assert capsys.readouterr().err == "python -m homoode_tf.predict: stopped by SIGINT\n"
 
 
-def command(*arguments, **options):
-    return subprocess.Popen(
-        [sys.executable, "-m", "homoode_tf.predict", *map(str, arguments)],
-        stderr=subprocess.PIPE,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-        **options,
-    )
-
-
-def spoken(stderr):
+def lines_of_its_own(stderr):
     """What the command itself says: TensorFlow has some lines that no setting silences."""
-    lines = stderr.read().decode().splitlines()
-    return [line for line in lines if not line.startswith(("I0000", "E0000", "W0000", "WARNING: "))]
+    notices = ("I0000", "E0000", "W0000", "WARNING: ")
+    return [line for line in stderr.decode().splitlines() if not line.startswith(notices)]
 
 
 @pytest.mark.slow
 def test_as_a_process(homoode, folder):
     (folder / "1.png").write_text("not an image")
-    with command("--saved_model", homoode[0], folder, stdout=subprocess.PIPE) as process:
-        assert len(process.stdout.read().splitlines()) == 9
-        said = spoken(process.stderr)
-    assert process.returncode == 1
+    command = [sys.executable, "-m", "homoode_tf.predict", "--saved_model", homoode[0], folder]
+    done = subprocess.run(command, capture_output=True)
+    said = lines_of_its_own(done.stderr)
+    assert done.returncode == 1 and len(done.stdout.splitlines()) == 9
     assert len(said) == 1 and said[0].startswith(f"{folder / '1.png'}: neither a PNG")
 
 
-@pytest.mark.slow
-def test_a_reader_that_has_enough_is_no_error(brightness, folder):
+def test_a_reader_that_has_enough_is_no_error(ask, folder, monkeypatch, capsys):
     reader, writer = os.pipe()
     os.close(reader)
-    with command("--saved_model", brightness, folder, stdout=writer) as process:
-        os.close(writer)
-        said = spoken(process.stderr)
-    assert (said, process.returncode) == ([], 141)
+    with open(writer, "w") as pipe:  # That it can be closed shows that nothing is left in it.
+        monkeypatch.setattr(sys, "stdout", pipe)
+        assert ask(folder) == 141
+    assert capsys.readouterr().err == ""
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
-def test_a_full_disk(brightness, folder):
-    with (
-        open("/dev/full", "wb") as full,
-        command("--saved_model", brightness, folder, stdout=full) as process,
-    ):
-        said = spoken(process.stderr)
+def test_a_full_disk(ask, folder, monkeypatch, capsys):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert ask(folder) == 1
     reason = "the output cannot be written: No space left on device"
-    assert said == [f"python -m homoode_tf.predict: {reason}"]
-    assert process.returncode == 1
+    assert capsys.readouterr().err == f"python -m homoode_tf.predict: {reason}\n"
+
+
+def test_a_mistake_of_ours_keeps_its_traceback(ask, folder, monkeypatch):
+    def fail(*_):
+        raise TypeError("ours")
+
+    monkeypatch.setattr(images, "read", fail)
+    with pytest.raises(TypeError, match="ours"):
+        ask(folder)
