@@ -18,16 +18,20 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import flags
 
-from homoode_tf import command_line, settings, training
+from homoode_tf import command_line, training
 from homoode_tf.training.devices import determinism, strategy
 from homoode_tf.training.settings import TrainingSettings
 
 _HERE = pathlib.Path(__file__).resolve().parent
 _MODES = {"train": training.train, "evaluate": training.evaluate, "export": training.export}
 
+_FIELDS = "\n".join(
+    f"{name}={default or 'NAME'}: {meaning}"
+    for name, default, _, meaning in TrainingSettings.declared()
+)
 _CONFIG = command_line.define_config(
     "The recipe. Default: configs/digits.py. --config.FIELD=VALUE changes one of its fields, whose "
-    f"own defaults are:\n{settings.as_help(TrainingSettings)}"
+    f"own defaults are:\n{_FIELDS}"
 )
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Folder of the run: checkpoints, metrics, result. Default: runs/DATASET."

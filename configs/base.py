@@ -19,7 +19,7 @@ from homoode_tf.training.settings import TrainingSettings
 
 
 def get_config(dataset: str) -> ConfigDict:
-    config = ConfigDict({"dataset": dataset, **TrainingSettings.defaults()})
+    config = ConfigDict(TrainingSettings.complete({"dataset": dataset}))
     for group, settings in ((config, TrainingSettings), (config.model, ModelSettings)):
         for field in dataclasses.fields(settings):
             if field.type is Any:  # A name, or something of one's own.

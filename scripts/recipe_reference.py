@@ -4,7 +4,6 @@
 python -m scripts.recipe_reference > docs/recipe_reference.md
 """
 
-from homoode_tf.settings import as_table
 from homoode_tf.training.settings import TrainingSettings
 
 _PAGE = """\
@@ -38,7 +37,10 @@ imports, is the place to register, and what reads the run later has to import it
 
 def page() -> str:
     """Returns the page."""
-    return _PAGE.format(table=as_table(TrainingSettings))
+    rows = [("Field", "Default", "Allowed", "Meaning"), ("---",) * 4]
+    for name, default, allowed, meaning in TrainingSettings.declared():
+        rows.append((f"`{name}`", f"`{default}`" if default else "none", allowed, meaning))
+    return _PAGE.format(table="\n".join(f"| {' | '.join(row)} |" for row in rows))
 
 
 if __name__ == "__main__":

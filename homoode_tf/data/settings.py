@@ -6,7 +6,7 @@ from typing import Any
 
 from homoode_tf.data.augmentation import Augmentation
 from homoode_tf.errors import InvalidTypeError
-from homoode_tf.settings import REQUIRED, Settings, setting
+from homoode_tf.settings import REQUIRED, Settings, group, setting
 
 
 def is_image_data(value: Any) -> bool:
@@ -16,9 +16,7 @@ def is_image_data(value: Any) -> bool:
 
 def _check_dataset(name: str, value: Any) -> None:
     if not isinstance(value, str) and not is_image_data(value):
-        raise InvalidTypeError(
-            f"{name} must be the name of a data set or an ImageData, got {value!r}."
-        )
+        raise InvalidTypeError(f"{name} must be the name of a data set, got {value!r}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +25,11 @@ class DataSettings(Settings):
 
     dataset: Any = setting(
         REQUIRED,
-        "The data set: one of those of `homoode_tf.data.names()`, or one's own (`data.register`).",
+        "One of `homoode_tf.data.names()`, or one's own (see `data.register`).",
         check=_check_dataset,
-        allowed="a name",
+        allowed="the name of a data set",
     )
     validation_fraction: float = setting(
         0.02, "Share of the train split that is kept for validation.", above=0, below=1
     )
-    augmentation: Augmentation = setting(Augmentation, "What is done to the training images.")
+    augmentation: Augmentation = group(Augmentation)

@@ -59,12 +59,16 @@ class ImageClassifier(keras.Model):
             shape = part.compute_output_shape(shape)
 
     def call(self, images, training=False):
-        condition = self.stem(self.normalise(images), training=training)
+        condition = self.condition(images, training=training)
         final_state = self.implicit(condition, training=training)
         return self.head(final_state, training=training)
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.head.num_classes)
+
+    def condition(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Returns x for images of 0..255: what the implicit layer is called with."""
+        return self.stem(self.normalise(images), training=training)
 
     def normalise(self, images: tf.Tensor) -> tf.Tensor:
         """Returns images of 0..255 as float32 with zero mean and unit deviation a channel."""

@@ -2,6 +2,7 @@
 """The dynamics and the implicit layer around it, from the settings of a model."""
 
 import dataclasses
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -18,7 +19,6 @@ from homoode_tf.layers import (
     ODELayer,
     TimedConvDynamics,
 )
-from homoode_tf.models import parts
 from homoode_tf.models.initializers import kernel_initializer
 from homoode_tf.solvers import fixed_point
 from homoode_tf.solvers.ode.tableaus import BY_NAME
@@ -77,8 +77,21 @@ def make_layer(
         for name in _SOLVER_FIELDS:
             offered.pop(name, None)
         offered |= _deq_options(settings) if issubclass(layer, DEQ) else _ode_options(settings)
-    catch_all = {base: _SOLVER_FIELDS for base in (ODELayer, DEQ)}
-    return parts.make(layer, offered, catch_all)
+    return _make(layer, offered)
+
+
+def _make(kind: type, offered: dict[str, Any]) -> Any:
+    """An instance of a class from those of the offered arguments that it and its bases take."""
+    taken = set()
+    for base in kind.__mro__:
+        if "__init__" in vars(base):
+            parameters = inspect.signature(base.__init__).parameters.values()
+            taken.update(parameter.name for parameter in parameters)
+            if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
+                break
+            if base in (ODELayer, DEQ):  # Their `**kwargs` are the solver's.
+                taken.update(_SOLVER_FIELDS)
+    return kind(**{name: value for name, value in offered.items() if name in taken})
 
 
 def _pick(settings: "ModelSettings", *names: str) -> dict[str, Any]:
@@ -96,7 +109,7 @@ def _ode_options(settings: "ModelSettings") -> dict[str, Any]:
     if solver not in BY_NAME:
         kind = identifiers.find("config.model.solver", solver, tfp.math.ode.Solver, {})
         fields = _BY_ERROR if issubclass(kind, solvers.RungeKutta) else (*_BY_ERROR, "num_steps")
-        return {"solver": parts.make(kind, _pick(settings, *fields))}
+        return {"solver": _make(kind, _pick(settings, *fields))}
     if BY_NAME[solver].adaptive:
         return {"solver": solver, **_pick(settings, *_BY_ERROR)}
     return {"solver": solvers.get(solver, **_pick(settings, "num_steps", "gradient"))}
@@ -111,7 +124,7 @@ def _deq_options(settings: "ModelSettings") -> dict[str, Any]:
     if solver in fixed_point.names():
         return {"solver": solver, "gradient": gradient, **fields}
     kind = identifiers.find("config.model.solver", solver, fixed_point.FixedPointSolver, {})
-    return {"solver": parts.make(kind, fields), "gradient": gradient}
+    return {"solver": _make(kind, fields), "gradient": gradient}
 
 
 def _make_dynamics(settings: "ModelSettings", precision: str) -> keras.layers.Layer:
@@ -130,4 +143,4 @@ def _make_dynamics(settings: "ModelSettings", precision: str) -> keras.layers.La
         "dtype": precision,
         "name": "dynamics",
     }
-    return parts.make(dynamics, offered)
+    return _make(dynamics, offered)

@@ -3,29 +3,35 @@
 
 import dataclasses
 import functools
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow_probability as tfp
 
-from homoode_tf import solvers
+from homoode_tf import identifiers, solvers
 from homoode_tf.checks import check_choice
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers import DEQ, ImplicitLayer, ODELayer, initial_point
-from homoode_tf.models import parts
 from homoode_tf.models.implicit import DYNAMICS, LAYERS
-from homoode_tf.settings import Settings, setting
+from homoode_tf.settings import Settings, count, fraction, not_negative, positive, setting
 from homoode_tf.solvers import fixed_point
 
 # More than any network has; beyond, its kernels would fill the memory before an error came.
 _CHANNELS_END = 2**14
 
 
-def _part(built_in: Collection[str], kind: type = keras.layers.Layer) -> dict[str, Any]:
-    """A field that identifies a layer, a built-in one or one's own."""
-    check = functools.partial(parts.check, built_in=tuple(built_in), kinds=(kind,))
-    return {"check": check, "allowed": f"{', '.join(built_in)}, or one's own"}
+def _identify(name: str, value: Any, kind: Any, names: Iterable[str]) -> Any:
+    """Refuses what identifies no part of a kind; a description is read where the part is made."""
+    if isinstance(value, Mapping) and {"class_name", "config"} <= value.keys():
+        return None
+    return identifiers.find(name, value, kind, dict.fromkeys(names, kind))
+
+
+def _part(default: str, meaning: str, names: Iterable[str], kind: type = keras.layers.Layer) -> Any:
+    """Declares a field that identifies a layer, a built-in one or one's own."""
+    check = functools.partial(_identify, kind=kind, names=names)
+    return setting(default, meaning, check=check, allowed=f"{', '.join(names)}, or one's own")
 
 
 def _check_strides(name: str, value: Any) -> None:
@@ -33,39 +39,30 @@ def _check_strides(name: str, value: Any) -> None:
         raise InvalidValueError(f"{name} must be two numbers, each 1 or 2, got {value!r}.")
 
 
-@dataclasses.dataclass(frozen=True)
-class _Solving:
+class _Solving(NamedTuple):
     """What `solver` and `gradient` may be."""
 
+    kind: Any
     solvers: tuple[str, ...]
-    kinds: tuple[type, ...]
     gradients: tuple[str, ...]
 
-    @classmethod
-    def of(cls, layer: Any) -> "_Solving":
-        """That of a layer that `config.model.layer` identifies."""
-        kind = type(layer)
-        if isinstance(layer, str):
-            kind = LAYERS.get(layer) or keras.saving.get_registered_object(layer)
-        return (
-            _FIXED_POINT if issubclass(kind, DEQ) else _ODE if issubclass(kind, ODELayer) else _ANY
-        )
-
     def check_solver(self, name: str, value: Any) -> None:
-        parts.check(name, value, self.solvers, self.kinds)
+        _identify(name, value, self.kind, self.solvers)
 
     def check_gradient(self, name: str, value: Any) -> None:
         check_choice(name, value, self.gradients)
 
 
-_ODE = _Solving(solvers.names(), (tfp.math.ode.Solver,), solvers.GRADIENTS)
-_FIXED_POINT = _Solving(fixed_point.names(), (fixed_point.FixedPointSolver,), fixed_point.MODES)
-_ANY = _Solving(
-    *(
-        (*getattr(_ODE, field.name), *getattr(_FIXED_POINT, field.name))
-        for field in dataclasses.fields(_Solving)
-    )
-)
+_ODE = _Solving(tfp.math.ode.Solver, solvers.names(), solvers.GRADIENTS)
+_DEQ = _Solving(fixed_point.FixedPointSolver, fixed_point.names(), fixed_point.MODES)
+_ANY = _Solving(_ODE.kind | _DEQ.kind, _ODE.solvers + _DEQ.solvers, _ODE.gradients + _DEQ.gradients)
+
+
+def _solving(layer: Any) -> _Solving:
+    """What it may be with the layer that `config.model.layer` identifies."""
+    kind = LAYERS.get(layer) if isinstance(layer, str) else type(layer)
+    kind = kind or keras.saving.get_registered_object(layer)
+    return _DEQ if issubclass(kind, DEQ) else _ODE if issubclass(kind, ODELayer) else _ANY
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,79 +78,60 @@ class ModelSettings(Settings):
         64
     """
 
-    layer: Any = setting("homoode", "The implicit layer.", **_part(LAYERS, ImplicitLayer))
-    dynamics: Any = setting("conv", "Its vector field.", **_part(DYNAMICS))
+    layer: Any = _part("homoode", "The implicit layer.", LAYERS, ImplicitLayer)
+    dynamics: Any = _part("conv", "Its vector field.", DYNAMICS)
     solver: Any = setting(
         "dopri5",
-        "The solver: of an ODE, or of a fixed point for a deq.",
+        "The solver, of the ODE or of a deq's fixed point.",
         check=_ANY.check_solver,
-        allowed=f"{', '.join(_ODE.solvers)}; of a deq {', '.join(_FIXED_POINT.solvers)}; "
-        "or one's own",
+        allowed=f"{', '.join(_ODE.solvers)}; of a deq {', '.join(_DEQ.solvers)}; or one's own",
     )
     gradient: str = setting(
         "backprop",
         "How the backward pass is made.",
         check=_ANY.check_gradient,
-        allowed=f"{', '.join(_ODE.gradients)}; of a deq {', '.join(_FIXED_POINT.gradients)}",
+        allowed=f"{', '.join(_ODE.gradients)}; of a deq {', '.join(_DEQ.gradients)}",
     )
-    initial_point: Any = setting(
-        "learned",
-        "Where a homoode or a deq starts.",
-        **_part(initial_point.names()),
-    )
-    rtol: float = setting(1e-3, "Relative tolerance of the solver.", above=0)
-    atol: float = setting(1e-3, "Absolute tolerance of the solver.", above=0)
-    final_time: float = setting(1.0, "End of the ODE's time.", above=0)
+    initial_point: Any = _part("learned", "Where a homoode or a deq starts.", initial_point.names())
+    rtol: float = positive(1e-3, "Relative tolerance of the solver.")
+    atol: float = positive(1e-3, "Absolute tolerance of the solver.")
+    final_time: float = positive(1.0, "End of the ODE's time.")
     step_control: str = setting(
         "batch",
-        "Whether all samples share one step size in training; see `export_step_control`.",
+        "Which images share a step size in training; see `export_step_control`.",
         choices=solvers.STEP_CONTROLS,
     )
-    max_num_steps: int = setting(
-        solvers.Settings.max_num_steps,
-        "Most steps of a solve; for `jit_compile` at most 1024.",
-        at_least=1,
+    max_num_steps: int = count(
+        solvers.Settings.max_num_steps, "Most steps of a solve; for `jit_compile` at most 1024."
     )
-    num_steps: int = setting(
-        7, "Steps of a resnet, and of a solver without step control, as rk4.", at_least=1
+    num_steps: int = count(7, "Of a resnet, and of a solver without step control, as rk4.")
+    max_num_iterations: int = count(50, "Most iterations of a deq.")
+    jacobian_weight: float = not_negative(0.0, "Of a deq's added loss, its Jacobian's size.")
+    channels: int = count(64, "Channels of the state.", below=_CHANNELS_END)
+    extra_channels: int = not_negative(
+        0, "Those that an augmented_neural_ode adds to the stem's.", below=_CHANNELS_END
     )
-    max_num_iterations: int = setting(50, "Most iterations of a deq.", at_least=1)
-    jacobian_weight: float = setting(
-        0.0, "Weight of a deq's added loss, the size of its Jacobian.", at_least=0
-    )
-    channels: int = setting(64, "Channels of the state.", at_least=1, below=_CHANNELS_END)
-    extra_channels: int = setting(
-        0,
-        "Those of them that the stem leaves out for an augmented_neural_ode.",
-        at_least=0,
-        below=_CHANNELS_END,
-    )
-    head_channels: int = setting(
-        256, "Channels of the head's 1x1 convolution.", at_least=1, below=_CHANNELS_END
-    )
+    head_channels: int = count(256, "Of the head's 1x1 convolution.", below=_CHANNELS_END)
     stem_strides: tuple = setting(
         (1, 2),
-        "Strides of the stem's two convolutions.",
+        "Of the stem's two convolutions.",
         check=_check_strides,
         allowed="two numbers, each 1 or 2",
     )
-    groups: int = setting(32, "Groups of the group normalisations; divides `channels`.", at_least=1)
-    dropout_rate: float = setting(0.1, "Dropout of the dynamics.", at_least=0, below=1)
-    batch_norm_momentum: float = setting(
-        0.9, "Share of the past in batch norm's moments.", at_least=0, below=1
-    )
-    synchronized_batch_norm: bool = setting(False, "Whether those moments are over all replicas.")
+    groups: int = count(32, "Of the group normalisations; divides `channels`.")
+    dropout_rate: float = fraction(0.1, "Dropout of the dynamics.")
+    batch_norm_momentum: float = fraction(0.9, "Share of the past in batch norm's moments.")
+    synchronized_batch_norm: bool = setting(False, "Whether those are moments of all replicas.")
 
     def __post_init__(self):
         super().__post_init__()
-        solving = _Solving.of(self.layer)
+        solving = _solving(self.layer)
         solving.check_solver("solver", self.solver)
         solving.check_gradient("gradient", self.gradient)
-        if self.channels % self.groups:
+        channels = self.channels
+        if channels % self.groups:
+            raise InvalidValueError(f"groups must divide channels={channels}, got {self.groups}.")
+        if self.layer == "augmented_neural_ode" and self.extra_channels >= channels:
             raise InvalidValueError(
-                f"groups must divide channels={self.channels}, got {self.groups}."
-            )
-        if self.layer == "augmented_neural_ode" and self.extra_channels >= self.channels:
-            raise InvalidValueError(
-                f"extra_channels must be below channels={self.channels}, got {self.extra_channels}."
+                f"extra_channels must be below channels={channels}, got {self.extra_channels}."
             )

@@ -257,7 +257,7 @@ class TestErrors:
             fixed_point.get("damped", restart=3)
 
     def test_unknown_name(self):
-        with pytest.raises(ValueError, match="known are damped, anderson"):
+        with pytest.raises(ValueError, match="must be one of damped, anderson"):
             fixed_point.get("newton")
 
     def test_of_solve(self):
