@@ -8,32 +8,16 @@ files, so that a damaged one is found out. `predict` asks it about arrays and im
 
 import importlib
 
-from homoode_tf.serving.predict import (
-    ImageError,
-    ModelError,
-    PredictionError,
-    Predictions,
-    ServedModel,
-)
+from homoode_tf.serving import predict
+from homoode_tf.serving.predict import *  # noqa: F403
 
-# What imports TensorFlow, and where it is; imported when it is asked for.
-_LATER = {
-    "save": "homoode_tf.serving.export",
-    "Conversion": "homoode_tf.serving.convert",
-    "ConversionError": "homoode_tf.serving.convert",
-}
+# What needs TensorFlow, and where it is; imported when it is asked for.
+_LATER = {"save": "export", "Conversion": "convert", "ConversionError": "convert"}
 
-__all__ = [
-    "ImageError",
-    "ModelError",
-    "PredictionError",
-    "Predictions",
-    "ServedModel",
-    *_LATER,
-]
+__all__ = [*predict.__all__, *_LATER]
 
 
 def __getattr__(name: str):
     if name in _LATER:
-        return getattr(importlib.import_module(_LATER[name]), name)
+        return getattr(importlib.import_module(f"{__name__}.{_LATER[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,6 +9,8 @@ import json
 import os
 import pathlib
 
+from homoode_tf.errors import InvalidValueError
+
 # Where a SavedModel has room for the files of others.
 _SUMS = pathlib.PurePath("assets.extra", "checksums.json")
 
@@ -33,14 +35,14 @@ def check(saved_model: str | os.PathLike) -> None:
 
     Raises:
         OSError: If a file is missing.
-        ValueError: If a file is not what was written, or the description itself is damaged.
+        InvalidValueError: If a file is not what was written, or the description itself is damaged.
     """
     folder = pathlib.Path(saved_model)
     if not (folder / _SUMS).is_file():
         return
     sums = json.loads((folder / _SUMS).read_text(encoding="utf-8"))
     if not isinstance(sums, dict):
-        raise ValueError(f"{_SUMS} is not what was written")
+        raise InvalidValueError(f"{_SUMS} is not what was written")
     for name, expected in sums.items():
         if describe(folder / name) != expected:
-            raise ValueError(f"{name} is not what was written")
+            raise InvalidValueError(f"{name} is not what was written")

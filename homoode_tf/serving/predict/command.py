@@ -9,10 +9,11 @@ SavedModel of this project in DIR.
 
 import argparse
 import contextlib
+import functools
 import itertools
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
 import numpy as np
@@ -76,9 +77,9 @@ class _Run:
         self._model = model
         self._options = options
         if options.format == "table":
-            self._format = output.Table()
+            self._lines = output.Table().lines
         else:
-            self._format = output.JsonLines(top=options.top is not None)
+            self._lines = functools.partial(output.json_lines, top=options.top is not None)
         self.complete = True
 
     def classify_all(self) -> None:
@@ -86,7 +87,7 @@ class _Run:
         with self._progress() as progress:
             while batch := list(itertools.islice(found, self._options.batch_size)):
                 paths, arrays = self._read(batch)
-                _write(sys.stdout, self._format.lines(list(self._ask(paths, arrays))))
+                _write(sys.stdout, self._lines(list(self._ask(paths, arrays))))
                 progress.update(len(batch))
 
     def _progress(self) -> tqdm.tqdm:
@@ -144,7 +145,7 @@ class _Run:
                 self._report(path, "the model's answer is not a number")
                 continue
             guesses = [
-                output.Guess(int(number), names and names[number], float(probability))
+                output.guess(int(number), names and names[number], float(probability))
                 for number, probability in zip(classes, probabilities, strict=True)
             ]
             yield output.Answer(path, guesses)
@@ -154,7 +155,7 @@ class _Run:
         _write(sys.stderr, [f"{terminal.printable(path)}: {reason}"])
 
 
-def _write(stream: TextIO, lines: Sequence[str]) -> None:
+def _write(stream: TextIO, lines: Iterable[str]) -> None:
     # The progress bar steps aside.
     with tqdm.tqdm.external_write_mode(file=stream):
         stream.writelines(f"{line}\n" for line in lines)

@@ -75,13 +75,15 @@ def _search(folder: str) -> Iterator[str | Unreadable]:
         except OSError as error:
             yield Unreadable(path, error.strerror or str(error))
             continue
-        wanted = [(path, deeper) for path, deeper in found if deeper or _is_image_name(path)]
-        pending += sorted(wanted, reverse=True)
-
-
-def _is_image_name(path: str) -> bool:
-    # A link to a folder can have such a name, too; anything else that cannot be read is reported.
-    return path.lower().endswith(SUFFIXES) and not os.path.isdir(path)
+        # A link to a folder can have an image's name; what else cannot be read is reported later.
+        pending += sorted(
+            (
+                (path, deeper)
+                for path, deeper in found
+                if deeper or (path.lower().endswith(SUFFIXES) and not os.path.isdir(path))
+            ),
+            reverse=True,
+        )
 
 
 def read(

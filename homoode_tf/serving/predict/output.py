@@ -1,27 +1,40 @@
 # SPDX-License-Identifier: Apache-2.0
 """Answers as lines of text: a table for people, JSON lines for programs."""
 
-import itertools
 import json
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from homoode_tf.serving.terminal import printable
 
 
-class Guess(NamedTuple):
-    """A class, its name where the model has names, and its probability."""
-
-    number: int
-    name: str | None
-    probability: float
-
-
 class Answer(NamedTuple):
-    """What the model says of a file: one guess or more, the most probable first."""
+    """What the model says of a file: one `guess` or more, the most probable first."""
 
     path: str
-    guesses: Sequence[Guess]
+    guesses: Sequence[dict[str, Any]]
+
+
+def guess(number: int, name: str | None, probability: float) -> dict[str, Any]:
+    """Returns a class, its name where the model has names, and its probability."""
+    named = {} if name is None else {"class_name": name}
+    return {"class": number, **named, "probability": probability}
+
+
+def json_lines(answers: Sequence[Answer], top: bool = False) -> Iterator[str]:
+    """Yields one object a line: path, class, class_name where known, probability.
+
+    Args:
+        answers: What is said of some files.
+        top: Whether to add the list `top` of all guesses.
+
+    Example:
+        >>> print(*json_lines([Answer("a.png", [guess(7, None, 0.98)])]))
+        {"path": "a.png", "class": 7, "probability": 0.98}
+    """
+    for path, guesses in answers:
+        every = {"top": guesses} if top else {}
+        yield json.dumps({"path": path, **guesses[0], **every})
 
 
 class Table:
@@ -31,7 +44,7 @@ class Table:
     column is as wide as its widest cell so far.
 
     Example:
-        >>> print(*Table().lines([Answer("a.png", [Guess(7, "seven", 0.98)])]), sep="\n")
+        >>> print(*Table().lines([Answer("a.png", [guess(7, "seven", 0.98)])]), sep="\n")
         path   class  probability
         a.png  seven  0.9800
     """
@@ -42,7 +55,8 @@ class Table:
     def lines(self, answers: Sequence[Answer]) -> list[str]:
         """Returns the rows of some answers; the header before the first."""
         rows = [
-            [printable(path), *itertools.chain(*map(_cells, guesses))] for path, guesses in answers
+            [printable(path), *(cell for found in guesses for cell in _cells(**found))]
+            for path, guesses in answers
         ]
         if not rows:
             return []
@@ -53,35 +67,6 @@ class Table:
         return ["  ".join(map(str.ljust, row, self._widths)).rstrip() for row in rows]
 
 
-class JsonLines:
-    """One object a line: path, class, class_name where known, probability.
-
-    Args:
-        top: Whether to add the list `top` of all guesses, each with class, class_name where known,
-            and probability.
-
-    Example:
-        >>> print(*JsonLines().lines([Answer("a.png", [Guess(7, None, 0.98)])]))
-        {"path": "a.png", "class": 7, "probability": 0.98}
-    """
-
-    def __init__(self, top: bool = False):
-        self._top = top
-
-    def lines(self, answers: Sequence[Answer]) -> list[str]:
-        """Returns the lines of some answers."""
-        return [json.dumps(self._object(*answer)) for answer in answers]
-
-    def _object(self, path: str, guesses: Sequence[Guess]) -> dict:
-        top = [_fields(guess) for guess in guesses]
-        return {"path": path, **top[0], **({"top": top} if self._top else {})}
-
-
-def _cells(guess: Guess) -> tuple[str, str]:
-    name = str(guess.number) if guess.name is None else printable(guess.name)
-    return name, f"{guess.probability:.4f}"
-
-
-def _fields(guess: Guess) -> dict:
-    name = {} if guess.name is None else {"class_name": guess.name}
-    return {"class": guess.number, **name, "probability": guess.probability}
+def _cells(probability: float, class_name: str | None = None, **number: int) -> tuple[str, str]:
+    name = number["class"] if class_name is None else printable(class_name)
+    return str(name), f"{probability:.4f}"
