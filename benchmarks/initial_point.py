@@ -108,14 +108,14 @@ def _measure_run(
 
 
 def _restore(folder: pathlib.Path, data_dir: str | None, tolerance: float):
-    from homoode_tf.report.plot import saved_run
+    from ml_collections import ConfigDict
+
     from homoode_tf.training.files.workdir import Workdir
     from homoode_tf.training.trained_run import restore_best
 
     workdir = Workdir(folder)
-    config = saved_run.read_config(workdir)
-    with config.unlocked():
-        config.model.rtol = config.model.atol = tolerance
+    config = ConfigDict(workdir.read_config())
+    config.model.rtol = config.model.atol = tolerance
     run, _ = restore_best(config, workdir, data_dir, "one_device")
     # The step remembered from training is right for its tolerance alone: choose it anew.
     run.model.implicit.step_size.assign(0.0)
@@ -162,7 +162,7 @@ def _measure(run, num_images: int, batch_size: int) -> dict[str, float]:
 
 
 def _history(folder: pathlib.Path) -> dict[str, dict[str, list[float]]]:
-    from homoode_tf.report.plot.history import History
+    from homoode_tf.report.plot import History
     from homoode_tf.training.files.workdir import Workdir
 
     history = History.read(Workdir(folder).metrics)

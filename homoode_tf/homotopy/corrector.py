@@ -78,14 +78,10 @@ class System:
         return float(np.linalg.norm(self.change(start, end)))
 
     def tangent(self, here: Linearization, previous: np.ndarray) -> np.ndarray:
-        """The unit tangent t with H_u t = 0 and t . previous > 0, (n + 1,).
+        """The unit tangent t at a point, with H_u t = 0 and t . previous > 0, (n + 1,).
 
-        Args:
-          here: The equation at a point of the path.
-          previous: Tangent at the point before, (n + 1,).
-
-        Raises:
-          LinAlgError: If the linear system could not be solved.
+        Raises `LinAlgError` if the linear system could not be solved; `previous` is the tangent at
+        the point before.
         """
         right_side = np.zeros_like(previous)
         right_side[-1] = 1.0
@@ -107,10 +103,8 @@ class System:
           max_corrections: Largest number of corrections.
 
         Returns:
-          The equation at the point found, and the number of corrections.
-
-        Raises:
-          LinAlgError: If no point was found.
+          The equation at the point found, and the number of corrections; raises `LinAlgError` if
+          none was found.
         """
         point, norm = predicted, math.inf
         for num_corrections in range(max_corrections + 1):

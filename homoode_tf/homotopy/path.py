@@ -88,15 +88,7 @@ class Path:
 
 
 def raise_on_failure(path: Path, name: str) -> None:
-    """Turns a failure into an error.
-
-    Args:
-      path: A path that has ended.
-      name: Name of the homotopy, for the message.
-
-    Raises:
-      HomotopyError: If it did not arrive.
-    """
+    """Raises a `HomotopyError` with a remedy if a path of the homotopy `name` did not arrive."""
     if path.success:
         return
     raise HomotopyError(

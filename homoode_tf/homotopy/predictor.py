@@ -35,20 +35,13 @@ class Predictor:
     def hermite(
         cls, tangent: np.ndarray, previous_tangent: np.ndarray, step: np.ndarray, length: float
     ) -> "Predictor":
-        """The cubic with the tangents at two points, by Hermite interpolation.
+        """The cubic with the unit tangents at two points, by Hermite interpolation.
 
-        Args:
-          tangent: Unit tangent at the point, (n + 1,).
-          previous_tangent: Unit tangent at the point before.
-          step: The change from that point to this.
-          length: Length of the arc between them.
+        `step` is the change from the previous point to this, `length` that of the arc between them.
         """
-        return cls(
-            tangent,
-            length * (previous_tangent + 2.0 * tangent) - 3.0 * step,
-            length * (previous_tangent + tangent) - 2.0 * step,
-            length,
-        )
+        quadratic = length * (previous_tangent + 2.0 * tangent) - 3.0 * step
+        cubic = length * (previous_tangent + tangent) - 2.0 * step
+        return cls(tangent, quadratic, cubic, length)
 
     def change(self, distance: float) -> np.ndarray:
         """The change after a distance, (n + 1,); a negative distance leads back."""
@@ -70,8 +63,9 @@ class Predictor:
 
         None if lambda does not turn from rising to falling there.
         """
-        parts = (self.tangent[-1], self.quadratic[-1], self.cubic[-1])
-        linear, quadratic, cubic = (float(x) for x in parts)
+        linear, quadratic, cubic = (
+            float(part[-1]) for part in (self.tangent, self.quadratic, self.cubic)
+        )
 
         def slope(fraction):
             return linear * self.length + 2.0 * quadratic * fraction + 3.0 * cubic * fraction**2

@@ -54,72 +54,67 @@ class _Step:
     growth: float = 1.0
 
 
+@dataclasses.dataclass(eq=False)
 class Tracer:
     """Follows the path of a system from its start.
 
-    Args:
+    Attributes:
       system: The equation.
       lengths: Step lengths.
       tolerance: Largest root mean square of r at the end.
       path_tolerance: Largest root mean square of H on the way.
       max_distance: Distance from the start at which the path is given up.
-
-    Attributes:
       points: Points u = (z, lambda) of the path, each (n + 1,).
       arc_lengths: Length of the path up to each point.
       last: The equation at the last point.
       num_steps: Steps tried.
     """
 
-    def __init__(
-        self,
-        system: System,
-        lengths: StepLengths,
-        tolerance: float,
-        path_tolerance: float,
-        max_distance: float,
-    ):
-        self._system = system
-        self._lengths = lengths
-        self._tolerance = tolerance
-        self._path_tolerance = path_tolerance
-        self._max_distance = max_distance
-        self._lambda_axis = np.zeros_like(system.start.point)
-        self._lambda_axis[-1] = 1.0
-        self.last = system.start
-        self.points = [system.start.point]
+    system: System
+    lengths: StepLengths
+    tolerance: float
+    path_tolerance: float
+    max_distance: float
+
+    def __post_init__(self):
+        self.last = self.system.start
+        self.points = [self.last.point]
         self.arc_lengths = [0.0]
         self.num_steps = 0
+        self._lambda_axis = np.zeros_like(self.last.point)
+        self._lambda_axis[-1] = 1.0
 
     def run(self, max_num_steps: int) -> PathStatus:
         """Takes steps until lambda = 1, or until it fails."""
         if not math.isfinite(self.last.residual_norm):
             return PathStatus.NON_FINITE
-        if self.last.residual_norm <= self._tolerance:
-            self._record(self._straight_to_end())
+        if self.last.residual_norm <= self.tolerance:
+            # With r(z0) = 0 the path of either homotopy is z = z0.
+            end = self.system.moved(self.last.point, self._lambda_axis)
+            self._record(_Step(dataclasses.replace(self.last, point=end), 1.0))
             return PathStatus.SUCCESS
         try:
-            predictor = Predictor.euler(self._system.tangent(self.last, self._lambda_axis))
+            predictor = Predictor.euler(self.system.tangent(self.last, self._lambda_axis))
         except np.linalg.LinAlgError:
             return PathStatus.SINGULAR_START
-        length, rejected = self._lengths.initial, False
+        length, rejected = self.lengths.initial, False
         while self.num_steps < max_num_steps:
             self.num_steps += 1
             try:
                 step = self._advance(predictor, length)
             except np.linalg.LinAlgError:
                 length, rejected = _SHRINK * length, True
-                if length < self._lengths.shortest:
+                if length < self.lengths.shortest:
                     return PathStatus.STEP_UNDERFLOW
                 continue
             self._record(step)
             if step.predictor is None:
                 return PathStatus.SUCCESS
-            if self._system.distance(self.points[0], self.points[-1]) > self._max_distance:
+            if self.system.distance(self.points[0], self.points[-1]) > self.max_distance:
                 return PathStatus.DIVERGED
             predictor = step.predictor
             length *= min(step.growth, 1.0) if rejected else step.growth
-            length = min(max(length, self._lengths.shortest), self._lengths.longest)
+            length = min(max(length, self.lengths.shortest), self.lengths.longest)
             rejected = False
         return PathStatus.MAX_NUM_STEPS
 
@@ -128,26 +123,21 @@ class Tracer:
         self.points.append(step.end.point)
         self.arc_lengths.append(self.arc_lengths[-1] + step.length)
 
-    def _straight_to_end(self):
-        """With r(z0) = 0 the path of either homotopy is z = z0."""
-        point = self._system.moved(self.last.point, self._lambda_axis)
-        return _Step(dataclasses.replace(self.last, point=point), 1.0)
-
     def _advance(self, predictor, length):
         """One step of at most this length; raises `LinAlgError` if it fails."""
         start = self.last.point
         to_end = predictor.distance_to_rise(1.0 - self.last.parameter, length)
         if to_end is not None:
             return self._land(start, predictor.change(to_end), to_end)
-        predicted = self._system.moved(start, predictor.change(length))
+        predicted = self.system.moved(start, predictor.change(length))
         end, num_corrections = self._correct(
-            predicted, predictor.tangent, self._path_tolerance, _MAX_CORRECTIONS, length
+            predicted, predictor.tangent, self.path_tolerance, _MAX_CORRECTIONS, length
         )
-        change = self._system.change(start, end.point)
+        change = self.system.change(start, end.point)
         if end.parameter >= 1.0:
             part = (1.0 - self.last.parameter) / (end.parameter - self.last.parameter)
             return self._land(start, part * change, length)
-        tangent = self._system.tangent(end, predictor.tangent)
+        tangent = self.system.tangent(end, predictor.tangent)
         turn = angle(tangent, predictor.tangent)
         if turn > _MAX_ANGLE:
             raise np.linalg.LinAlgError("the path turns too far")
@@ -163,17 +153,17 @@ class Tracer:
 
     def _land(self, start, change, length):
         """The end of the path at lambda = 1, near the point after a change."""
-        predicted = self._system.moved(start, change)
+        predicted = self.system.moved(start, change)
         predicted[-1] = 1.0
         end, _ = self._correct(
-            predicted, self._lambda_axis, self._tolerance, _MAX_FINAL_CORRECTIONS, length
+            predicted, self._lambda_axis, self.tolerance, _MAX_FINAL_CORRECTIONS, length
         )
-        return _Step(end, self._system.distance(self.last.point, end.point))
+        return _Step(end, self.system.distance(self.last.point, end.point))
 
     def _correct(self, predicted, row, tolerance, max_corrections, length):
         """A correction that stays within a part of the step."""
-        end, num_corrections = self._system.correct(predicted, row, tolerance, max_corrections)
-        if not self._system.distance(predicted, end.point) <= _MAX_CORRECTED_PART * length:
+        end, num_corrections = self.system.correct(predicted, row, tolerance, max_corrections)
+        if not self.system.distance(predicted, end.point) <= _MAX_CORRECTED_PART * length:
             raise np.linalg.LinAlgError("the correction leads too far")
         return end, num_corrections
 

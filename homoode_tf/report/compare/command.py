@@ -10,16 +10,14 @@ stopped. In the workdir stand `results.json`, `table.md` and `curves.png`, up to
 run.
 """
 
-import importlib.util
+import contextlib
 import json
 import pathlib
-import signal
 
 from absl import flags
 
 from homoode_tf import command_line
-from homoode_tf.errors import InvalidValueError
-from homoode_tf.report.compare import processes, summary
+from homoode_tf.report.compare import member_processes, results
 from homoode_tf.report.compare.experiment import Experiment
 from homoode_tf.training.files.workdir import write_atomically
 from homoode_tf.training.interruption import Interrupted
@@ -36,36 +34,31 @@ _JOBS = flags.DEFINE_integer("jobs", 1, "Runs at a time, each on its share of th
 
 def main() -> None:
     """Does what the flags say."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise InvalidValueError("matplotlib is not installed; run: pip install -e '.[plots]'")
+    # Now, because without matplotlib it fails: training would be for nothing.
+    from homoode_tf.report.compare import curves
+
     config = _CONFIG.value
     workdir = _WORKDIR.value or f"runs/compare_{config.recipe.dataset}"
     experiment = Experiment(config, workdir)
     for name, (task, initial_point) in experiment.parameters.items():
         print(f"{name}: {task:,} parameters, {initial_point} of the initial point", flush=True)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
-    outcomes = processes.train(experiment.members, _DATA_DIR.value, _JOBS.value)
-    for number, (member, outcome) in enumerate(outcomes, start=1):
-        text = outcome.get("failure") or f"test accuracy {outcome['test_accuracy']:.2%}"
-        count = len(experiment.members)
-        print(f"[{number}/{count}] {member.model}, seed {member.seed}: {text}", flush=True)
-        _report(experiment)
-    print(summary.markdown_table(summary.summarise(experiment)))
-
-
-def _stop(number, _frame) -> None:
-    name = signal.Signals(number).name
-    raise Interrupted(number, f"stopped by {name}; the same command goes on where the runs stand")
-
-
-def _report(experiment: Experiment) -> None:
-    from homoode_tf.report.compare import figures
-
-    found = summary.summarise(experiment)
-    write_atomically(experiment.workdir / "results.json", json.dumps(found, indent=1) + "\n")
-    write_atomically(experiment.workdir / "table.md", summary.markdown_table(found))
-    figures.curves(experiment.workdir / "curves.png", found)
+    count = len(experiment.members)
+    try:
+        runs = member_processes.train(experiment.members, _DATA_DIR.value, _JOBS.value)
+        with contextlib.closing(runs):
+            for number, (member, outcome) in enumerate(runs, start=1):
+                text = outcome.get("failure") or f"test accuracy {outcome['test_accuracy']:.2%}"
+                print(f"[{number}/{count}] {member.model}, seed {member.seed}: {text}", flush=True)
+                found = results.summarise(experiment)
+                table = results.markdown_table(found)
+                write_atomically(experiment.workdir / "table.md", table)
+                text = json.dumps(found, indent=1) + "\n"
+                write_atomically(experiment.workdir / "results.json", text)
+                curves.draw(experiment.workdir / "curves.png", found)
+    except Interrupted as error:
+        message = f"{error}; the same command goes on where the runs stand"
+        raise Interrupted(error.signal_number, message) from None
+    print(table)
 
 
 def start() -> None:

@@ -2,6 +2,7 @@
 """What is compared: models that differ in a few fields of one recipe, each with several seeds."""
 
 import dataclasses
+import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -11,6 +12,7 @@ import ml_collections
 from homoode_tf import models
 from homoode_tf.data import catalog
 from homoode_tf.errors import InvalidValueError
+from homoode_tf.training.files.workdir import Workdir
 
 _FIELDS = ("recipe", "models", "seeds", "parameter_tolerance")
 
@@ -30,6 +32,26 @@ class Member:
     seed: int
     config: ml_collections.ConfigDict
     workdir: pathlib.Path
+
+    @property
+    def log(self) -> pathlib.Path:
+        """What its process prints."""
+        return self.workdir / "log.txt"
+
+    @property
+    def failure(self) -> pathlib.Path:
+        """What it leaves instead of a result where it failed."""
+        return self.workdir / "failure.json"
+
+    def outcome(self) -> dict[str, Any] | None:
+        """The content of its `result.json`, or {"failure": the last line of its log}.
+
+        None while it has neither.
+        """
+        for path in (Workdir(self.workdir).result, self.failure):
+            if path.exists():
+                return json.loads(path.read_text())
+        return None
 
 
 class Experiment:
@@ -67,7 +89,7 @@ class Experiment:
         self.workdir = pathlib.Path(workdir).expanduser()
         self.dataset = config.recipe.dataset
         self._configs = {
-            name: _specialise(config.recipe, changes, name)
+            name: _with_changes(config.recipe, changes, name)
             for name, changes in config.models.items()
         }
         self.members = [self._member(name, seed) for seed in config.seeds for name in self._configs]
@@ -100,7 +122,7 @@ class Experiment:
             )
 
 
-def _specialise(
+def _with_changes(
     recipe: ml_collections.ConfigDict, changes: Mapping[str, Any], name: str
 ) -> ml_collections.ConfigDict:
     config = ml_collections.ConfigDict(recipe.to_dict())

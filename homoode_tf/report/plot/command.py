@@ -10,6 +10,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from homoode_tf.errors import InvalidValueError, UserError
+from homoode_tf.graph_errors import reason
+
 _PROGRAM = "python -m homoode_tf.plot"
 
 
@@ -32,28 +35,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     try:
-        from homoode_tf.report.plot.drawing import DIAGNOSTICS, draw
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] != "matplotlib":
-            raise
-        return _fail("the figures need matplotlib; install it with pip install -e '.[plots]'")
-    if options.images < 1:
-        return _fail(f"--images must be at least 1, got {options.images}")
-    try:
+        from homoode_tf.report.plot.run_report import DIAGNOSTICS, draw
+
+        if options.images < 1:
+            raise InvalidValueError(f"--images must be at least 1, got {options.images}")
         report = draw(options.workdir, options.data_dir, options.output, options.images)
-    except (OSError, ValueError) as error:
-        return _fail(" ".join(str(error).split()))
-    for line in [*report.summary, *report.senseless]:
+    except (OSError, UserError) as error:
+        print(f"{_PROGRAM}: {reason(error)}", file=sys.stderr)
+        return 2
+    for line in [*report.summary, *report.not_applicable]:
         print(line)
     print(f"Written to {report.folder}: {', '.join([*report.drawn, DIAGNOSTICS])}")
-    for problem in report.missing:
+    for problem in report.failed:
         print(f"{_PROGRAM}: {problem}", file=sys.stderr)
-    return 1 if report.missing else 0
-
-
-def _fail(reason: str) -> int:
-    print(f"{_PROGRAM}: {reason}", file=sys.stderr)
-    return 2
+    return 1 if report.failed else 0
 
 
 if __name__ == "__main__":

@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The figures of a run, drawn without a display."""
+"""The figures of a run. Each function takes the file to write and the numbers to draw."""
 
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from homoode_tf.report.plot.diagnostics import Confusion, Projection, SolveSummary
-from homoode_tf.report.plot.history import Series
+from homoode_tf.report import style
+from homoode_tf.report.plot.figure_data import Confusion, Projection, SolveSummary
+from homoode_tf.report.plot.metrics_history import Series
 
-_MAIN, _SECOND = "#2a6f97", "#d1495b"
+_MAIN, _SECOND = style.BLUE, style.RED
 # Beyond so many classes, numbers and names in the cells of a confusion matrix are not legible.
 _LEGIBLE_CLASSES = 20
 # Beyond so many points, markers hide the line.
@@ -25,11 +24,9 @@ _WIDE_RANGE = 30
 def learning_curves(path: pathlib.Path, curves: Mapping[str, Series]) -> None:
     """Draws loss and accuracy, of training and validation, against the step.
 
-    Args:
-        path: The file to write.
-        curves: The series by their names in `metrics.jsonl`; those of length 0 are not drawn.
+    `curves` has the series by their names in `metrics.jsonl`; those of length 0 are not drawn.
     """
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    figure = style.new_figure(9, 3.8)
     loss, accuracy = figure.subplots(1, 2)
     for axis, name, factor in ((loss, "loss", 1), (accuracy, "accuracy", 100)):
         _line(axis, curves[name], "training (mean since the last point)", _MAIN, factor)
@@ -41,39 +38,27 @@ def learning_curves(path: pathlib.Path, curves: Mapping[str, Series]) -> None:
         loss.yaxis.set_minor_locator(NullLocator())
     loss.set_ylabel("loss: mean cross-entropy (nats per image)")
     accuracy.set_ylabel("accuracy (% of the images)")
-    for axis in (loss, accuracy):
-        _finish_steps(axis)
-    handles, labels = loss.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False)
-    _save(figure, path)
+    _finish_steps(loss, accuracy)
+    style.legend_above(loss)
+    style.save(figure, path)
 
 
 def evaluations(path: pathlib.Path, curves: Mapping[str, Series]) -> None:
-    """Draws the evaluations of F of a training step, forward and backward.
-
-    Args:
-        path: The file to write.
-        curves: The series `nfe_forward` and `nfe_backward`; those of length 0 are not drawn.
-    """
-    figure = Figure(figsize=(6, 3.8), layout="constrained")
+    """Draws the evaluations of F of a training step, `nfe_forward` and `nfe_backward`."""
+    figure = style.new_figure(6, 3.8)
     axis = figure.subplots()
     _line(axis, curves["nfe_forward"], "forward pass", _MAIN)
     _line(axis, curves["nfe_backward"], "backward pass", _SECOND)
     axis.set_ylabel("evaluations of F per training step")
     axis.set_ylim(0, 1.15 * max(series.values.max() for series in curves.values() if len(series)))
     _finish_steps(axis)
-    figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    _save(figure, path)
+    style.legend_above(axis)
+    style.save(figure, path)
 
 
 def solve(path: pathlib.Path, summary: SolveSummary) -> None:
-    """Draws the residual along t over the steps that the solver takes.
-
-    Args:
-        path: The file to write.
-        summary: What to draw.
-    """
-    figure = Figure(figsize=(6.5, 5.6), layout="constrained")
+    """Draws the residual along t over the steps that the solver takes."""
+    figure = style.new_figure(6.5, 5.6)
     residual, size = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
     times, quantiles = summary.times, summary.residuals
     for low, high, alpha, label in (
@@ -105,26 +90,20 @@ def solve(path: pathlib.Path, summary: SolveSummary) -> None:
         *([] if rejected is None else [f"{rejected} rejected"]),
         _count(summary.evaluations, "evaluation") + " of F",
     ]
-    size.set_title(", ".join(counts), fontsize=9)
-    for axis in (residual, size):
-        _finish(axis)
-    figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    _save(figure, path)
+    size.set_title(", ".join(counts), fontsize=style.TITLE)
+    style.finish(residual, size)
+    style.legend_above(residual)
+    style.save(figure, path)
 
 
-def trajectories(path: pathlib.Path, projection: Projection, class_names: tuple[str, ...]) -> None:
-    """Draws z(t) of some images in the plane of two principal axes, coloured by class.
-
-    Args:
-        path: The file to write.
-        projection: What to draw.
-        class_names: Names of all classes.
-    """
-    figure = Figure(figsize=(7.5, 5.4), layout="constrained")
+def trajectories(path: pathlib.Path, projection: Projection, class_names: Sequence[str]) -> None:
+    """Draws z(t) of some images in the plane of two principal axes, coloured by class."""
+    figure = style.new_figure(7.5, 5.4)
     axis = figure.subplots()
-    colours = _colours(np.unique(projection.labels))
+    classes = np.unique(projection.labels).tolist()
+    colours = dict(zip(classes, style.colours(len(classes)), strict=True))
     for label, curve, steps in zip(
-        projection.labels, projection.curves, projection.steps, strict=True
+        projection.labels.tolist(), projection.curves, projection.steps, strict=True
     ):
         colour = colours[label]
         axis.plot(*curve.T, color=colour, lw=1.2)
@@ -148,37 +127,30 @@ def trajectories(path: pathlib.Path, projection: Projection, class_names: tuple[
     first, second = (f"{share:.1%} of the variance" for share in projection.explained_variance)
     axis.set_xlabel(f"first principal axis (units of z; {first})")
     axis.set_ylabel(f"second principal axis (units of z; {second})")
-    axis.set_title(
-        f"States z(t) of {_count(len(projection.labels), 'test image')}, averaged over positions",
-        fontsize=10,
-    )
+    images = _count(len(projection.labels), "test image")
+    axis.set_title(f"States z(t) of {images}, averaged over positions", fontsize=style.TITLE)
     axis.set_aspect("equal", adjustable="datalim")
-    _finish(axis)
-    _save(figure, path)
+    style.finish(axis)
+    style.save(figure, path)
 
 
 def confusion_matrix(path: pathlib.Path, confusion: Confusion) -> None:
-    """Draws the confusion matrix: shares of each true class as colours, numbers of images as text.
-
-    Args:
-        path: The file to write.
-        confusion: What to draw.
-    """
+    """Draws shares of each true class as colours, numbers of images as text."""
     classes = len(confusion.class_names)
     size = min(4.5 + 0.25 * classes, 10)
-    figure = Figure(figsize=(size + 0.8, size), layout="constrained")
+    figure = style.new_figure(size + 0.8, size)
     axis = figure.subplots()
     totals = confusion.matrix.sum(axis=1, keepdims=True)
     shares = 100 * confusion.matrix / np.maximum(totals, 1)
     image = axis.imshow(shares, cmap="Blues", vmin=0, vmax=100)
     figure.colorbar(image, ax=axis, shrink=0.8, label="share of the true class (%)")
     if classes <= _LEGIBLE_CLASSES:
-        longest = max(map(len, confusion.class_names))
+        slanted = max(map(len, confusion.class_names)) > 3
         axis.set_xticks(
             range(classes),
             confusion.class_names,
-            rotation=45 if longest > 3 else 0,
-            ha="right" if longest > 3 else "center",
+            rotation=45 if slanted else 0,
+            ha="right" if slanted else "center",
             rotation_mode="anchor",
         )
         axis.set_yticks(range(classes), confusion.class_names)
@@ -190,46 +162,26 @@ def confusion_matrix(path: pathlib.Path, confusion: Confusion) -> None:
                 )
     axis.set_xlabel("predicted class")
     axis.set_ylabel("true class")
-    axis.set_title(
-        f"{_count(int(confusion.matrix.sum()), 'test image')}, "
-        f"{confusion.accuracy:.2%} classified correctly",
-        fontsize=10,
-    )
-    _save(figure, path)
+    images = _count(int(confusion.matrix.sum()), "test image")
+    title = f"{images}, {confusion.accuracy:.2%} classified correctly"
+    axis.set_title(title, fontsize=style.TITLE)
+    style.save(figure, path)
 
 
 def _line(axis: Axes, series: Series, label: str, colour: str, factor: float = 1) -> None:
-    if not len(series):
-        return
     marker = "o" if len(series) <= _MARKED_POINTS else None
-    axis.plot(
-        series.steps, factor * series.values, color=colour, lw=1.3, marker=marker, ms=3, label=label
-    )
+    if len(series):
+        values = factor * series.values
+        axis.plot(series.steps, values, color=colour, lw=1.3, marker=marker, ms=3, label=label)
 
 
-def _finish_steps(axis: Axes) -> None:
-    axis.set_xlabel("training step")
-    axis.set_xlim(0, None)
-    axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    _finish(axis)
-
-
-def _finish(axis: Axes) -> None:
-    axis.grid(alpha=0.3)
-    axis.spines[["top", "right"]].set_visible(False)
-
-
-def _colours(labels: np.ndarray) -> dict[int, tuple]:
-    """A colour for each class that is drawn."""
-    if len(labels) <= 10:
-        return dict(zip(labels.tolist(), colormaps["tab10"].colors, strict=False))
-    hues = colormaps["hsv"](np.linspace(0, 1, len(labels), endpoint=False))
-    return dict(zip(labels.tolist(), map(tuple, hues), strict=True))
+def _finish_steps(*axes: Axes) -> None:
+    for axis in axes:
+        axis.set_xlabel("training step")
+        axis.set_xlim(0, None)
+        axis.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    style.finish(*axes)
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def _save(figure: Figure, path: pathlib.Path) -> None:
-    figure.savefig(path, dpi=150)

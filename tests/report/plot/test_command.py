@@ -12,7 +12,7 @@ pytest.importorskip("matplotlib", reason="the figures need pip install -e '.[plo
 
 from configs import digits
 from homoode_tf import training
-from homoode_tf.report.plot import drawing
+from homoode_tf.report.plot import run_report
 from homoode_tf.report.plot.command import main
 from homoode_tf.solvers import SolverError
 from homoode_tf.training import run as run_module
@@ -183,8 +183,8 @@ def test_a_solve_that_fails_leaves_the_other_figures(fake_run, monkeypatch, caps
     def fail(*_, **__):
         raise SolverError("dopri5: the state is not finite")
 
-    monkeypatch.setattr(drawing, "ODELayer", object)
-    monkeypatch.setattr(drawing, "follow", fail)
+    monkeypatch.setattr(run_report, "ODELayer", object)
+    monkeypatch.setattr(run_report, "follow", fail)
     assert main(["--workdir", str(fake_run)]) == 1
     check_figures(fake_run / "figures", [*HISTORY_FIGURES, "confusion_matrix.png"])
     error = capsys.readouterr().err
@@ -239,11 +239,10 @@ def test_an_output_that_is_no_folder(fake_run, capsys):
 
 
 def test_without_matplotlib(fake_run, capsys, monkeypatch):
-    for name in ("drawing", "figures"):
-        monkeypatch.delitem(sys.modules, f"homoode_tf.plot.{name}", raising=False)
-    monkeypatch.delattr("homoode_tf.report.plot.figures", raising=False)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
-        monkeypatch.setitem(sys.modules, name, None)
+    for name in ("report.style", "report.plot.figures", "report.plot.run_report"):
+        monkeypatch.delitem(sys.modules, f"homoode_tf.{name}", raising=False)
+        package, _, module = f"homoode_tf.{name}".rpartition(".")
+        monkeypatch.delattr(sys.modules[package], module, raising=False)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     check_refused(capsys, ["--workdir", fake_run], "pip install -e '.[plots]'")
     assert not (fake_run / "figures").exists()

@@ -79,13 +79,9 @@ class History:
         points = [
             (line["step"], line[name])
             for line in self._lines
-            if _is_number(line.get(name)) and math.isfinite(line[name])
+            if type(line.get(name)) in (int, float) and math.isfinite(line[name])
         ]
         return Series(
             np.array([step for step, _ in points], np.int64),
             np.array([value for _, value in points], np.float64),
         )
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

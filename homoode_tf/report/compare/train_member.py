@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The child's end of `processes`: trains the one run that its argument describes."""
+"""The program of one member's process: trains what its argument describes."""
 
 import json
 import os
@@ -18,9 +18,8 @@ def main(arguments: Sequence[str]) -> None:
     if task["cores"]:
         # Before TensorFlow makes its threads, one for each core it may use.
         os.sched_setaffinity(0, task["cores"])
-    config = ml_collections.ConfigDict(json.loads(task["config"]))
     # JSON has no tuples, which a run's folder tells from lists no more than this does.
-    config.lock()
+    config = ml_collections.ConfigDict(json.loads(task["config"])).lock()
     try:
         training.train(config, task["workdir"], task["data_dir"], "one_device")
     except Interrupted as error:

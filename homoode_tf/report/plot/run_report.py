@@ -6,34 +6,30 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import ml_collections
 import numpy as np
 import tensorflow as tf
 
-from homoode_tf.errors import InvalidValueError
+from homoode_tf.errors import InvalidValueError, UserError
+from homoode_tf.graph_errors import reason
 from homoode_tf.layers import ODELayer
-from homoode_tf.report.plot import figures, saved_run
-from homoode_tf.report.plot.diagnostics import Confusion, Projection, SolveSummary
-from homoode_tf.report.plot.history import History
+from homoode_tf.report.plot import figures
+from homoode_tf.report.plot.figure_data import Confusion, Projection, SolveSummary
+from homoode_tf.report.plot.metrics_history import History
 from homoode_tf.report.plot.trajectories import follow
-from homoode_tf.solvers import SolverError
-from homoode_tf.training.files.checkpoints import CheckpointError
 from homoode_tf.training.files.workdir import Workdir
-from homoode_tf.training.run import Run, restore_best
+from homoode_tf.training.run import Run
+from homoode_tf.training.trained_run import restore_best
 
-LEARNING_CURVES = "learning_curves.png"
-NFE = "nfe.png"
-SOLVE = "solve.png"
-TRAJECTORIES = "trajectories.png"
-CONFUSION = "confusion_matrix.png"
 DIAGNOSTICS = "diagnostics.json"
 
 # Enough for quartiles to mean something.
 _SOLVED_IMAGES = 64
 # What a run may lack: figures that do not need it are still drawn.
-_EXPECTED = (CheckpointError, OSError, SolverError, ValueError, tf.errors.OpError)
+_EXPECTED = (OSError, UserError, tf.errors.OpError)
 
 
 @dataclasses.dataclass
@@ -43,22 +39,24 @@ class Report:
     Attributes:
         folder: Where the figures are.
         drawn: Names of the figures written.
-        missing: Why figures could not be drawn: what the run lacks.
-        senseless: Why figures were left out that make no sense for this run's model.
+        failed: Why figures could not be drawn: what the run lacks.
+        not_applicable: Why figures were left out that make no sense for this run's model.
         summary: What the figures show, in a few lines.
         numbers: What `diagnostics.json` holds.
     """
 
     folder: pathlib.Path
     drawn: list[str] = dataclasses.field(default_factory=list)
-    missing: list[str] = dataclasses.field(default_factory=list)
-    senseless: list[str] = dataclasses.field(default_factory=list)
+    failed: list[str] = dataclasses.field(default_factory=list)
+    not_applicable: list[str] = dataclasses.field(default_factory=list)
     summary: list[str] = dataclasses.field(default_factory=list)
     numbers: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def path(self, name: str) -> pathlib.Path:
-        """Where the figure `name` goes."""
-        return self.folder / name
+    def add(self, name: str, draw_figure: Callable[..., None], numbers: Any, *details) -> None:
+        """Draws the figure `name` of its numbers, and keeps these."""
+        self.numbers[name] = numbers
+        draw_figure(self.folder / f"{name}.png", numbers, *details)
+        self.drawn.append(f"{name}.png")
 
     @contextlib.contextmanager
     def trying(self, *names: str) -> Iterator[None]:
@@ -66,10 +64,10 @@ class Report:
         try:
             yield
         except _EXPECTED as error:
-            left_out = [name for name in names if name not in self.drawn]
+            left_out = [f"{name}.png" for name in names if f"{name}.png" not in self.drawn]
             if left_out:
-                reason = " ".join(str(error).split()) or type(error).__name__
-                self.missing.append(f"{' and '.join(left_out)} could not be drawn: {reason}")
+                why = f"could not be drawn: {reason(error)}"
+                self.failed.append(f"{' and '.join(left_out)} {why}")
 
 
 def draw(
@@ -94,30 +92,31 @@ def draw(
 
     Raises:
         WorkdirError: If the folder holds no run.
-        ValueError: If `num_images` is not positive.
+        InvalidValueError: If `num_images` is not positive.
         OSError: If the output folder cannot be written.
     """
     if num_images < 1:
         raise InvalidValueError(f"num_images must be at least 1, got {num_images}.")
     folder = Workdir(workdir)
-    config = saved_run.read_config(folder)
+    config = ml_collections.ConfigDict(folder.read_config()).lock()
     report = Report(pathlib.Path(output or folder.directory / "figures").expanduser())
     report.folder.mkdir(parents=True, exist_ok=True)
-    report.numbers.update(dataset=config.get("dataset"), complete=folder.read_result() is not None)
-    with report.trying(LEARNING_CURVES, NFE):
+    complete = folder.read_result() is not None
+    report.numbers.update(dataset=config.get("dataset"), complete=complete)
+    with report.trying("learning_curves", "nfe"):
         _draw_history(History.read(folder.metrics), report)
-    if not report.numbers["complete"]:
+    if not complete:
         step = report.numbers.get("last_logged_step", 0)
         report.summary.append(f"The run is not finished; its last logged step is {step}.")
-    with report.trying(SOLVE, TRAJECTORIES, CONFUSION):
+    with report.trying("solve", "trajectories", "confusion_matrix"):
         run, step = restore_best(config, folder, data_dir, "one_device")
         report.numbers["checkpoint_step"] = step
         with run.state.averaged_weights():
             _draw_solve(run, num_images, report)
-            with report.trying(CONFUSION):
+            with report.trying("confusion_matrix"):
                 _draw_confusion(run, report)
     text = json.dumps(report.numbers, default=_plain, allow_nan=False)
-    report.path(DIAGNOSTICS).write_text(text + "\n", encoding="utf-8")
+    (report.folder / DIAGNOSTICS).write_text(text + "\n", encoding="utf-8")
     return report
 
 
@@ -125,37 +124,33 @@ def _draw_history(history: History, report: Report) -> None:
     report.numbers["last_logged_step"] = history.last_step
     names = ("loss", "validation_loss", "accuracy", "validation_accuracy")
     curves = {name: history.series(name) for name in names}
-    report.numbers["learning_curves"] = curves
-    figures.learning_curves(report.path(LEARNING_CURVES), curves)
-    report.drawn.append(LEARNING_CURVES)
+    report.add("learning_curves", figures.learning_curves, curves)
     curves = {name: history.series(name) for name in ("nfe_forward", "nfe_backward")}
-    if not any(series.values.any() for series in curves.values()):
-        report.senseless.append(f"{NFE} is left out: metrics.jsonl counts no evaluations of F")
-        return
-    report.numbers["nfe"] = curves
-    figures.evaluations(report.path(NFE), curves)
-    report.drawn.append(NFE)
+    if any(series.values.any() for series in curves.values()):
+        report.add("nfe", figures.evaluations, curves)
+    else:
+        report.not_applicable.append(
+            "nfe.png is left out: metrics.jsonl counts no evaluations of F"
+        )
 
 
 def _draw_solve(run: Run, num_images: int, report: Report) -> None:
     layer = run.model.implicit
     if not isinstance(layer, ODELayer):
-        report.senseless.append(
-            f"{SOLVE} and {TRAJECTORIES} are left out: the implicit layer is a "
+        report.not_applicable.append(
+            "solve.png and trajectories.png are left out: the implicit layer is a "
             f"{type(layer).__name__}, not one that solves an ODE"
         )
         return
-    with report.trying(SOLVE, TRAJECTORIES):
-        images, labels = saved_run.first_test_images(run, max(num_images, _SOLVED_IMAGES))
-        solved = follow(layer, images, call=run.model)
+    with report.trying("solve", "trajectories"):
+        batches = run.images.evaluation_batches("test", max(num_images, _SOLVED_IMAGES))
+        images, labels = next(iter(batches))
+        solved = follow(layer, run.model.condition(images))
         summary = SolveSummary.make(solved)
-        report.numbers["solve"] = summary
-        figures.solve(report.path(SOLVE), summary)
-        report.drawn.append(SOLVE)
-        projection = Projection.make(solved, labels[:num_images])
-        report.numbers["trajectories"] = projection
-        figures.trajectories(report.path(TRAJECTORIES), projection, run.images.info.class_names)
-        report.drawn.append(TRAJECTORIES)
+        report.add("solve", figures.solve, summary)
+        projection = Projection.make(solved, labels[:num_images].numpy())
+        names = run.images.info.class_names
+        report.add("trajectories", figures.trajectories, projection, names)
         residuals = summary.step_residuals
         report.summary.append(
             f"The solver makes {summary.evaluations} evaluations of F in "
@@ -165,15 +160,32 @@ def _draw_solve(run: Run, num_images: int, report: Report) -> None:
 
 
 def _draw_confusion(run: Run, report: Report) -> None:
-    labels, predictions = saved_run.classify_test_split(run)
+    labels, predictions = _classify_test_split(run)
     confusion = Confusion.make(labels, predictions, run.images.info.class_names)
-    report.numbers["confusion_matrix"] = confusion
-    figures.confusion_matrix(report.path(CONFUSION), confusion)
-    report.drawn.append(CONFUSION)
+    report.add("confusion_matrix", figures.confusion_matrix, confusion)
     report.summary.append(
         f"The checkpoint of step {report.numbers['checkpoint_step']} classifies "
         f"{confusion.accuracy:.2%} of {len(labels)} test images correctly."
     )
+
+
+def _classify_test_split(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and predicted classes of the test images, in the batches that the evaluation makes."""
+
+    @tf.function(autograph=False)
+    def classify(images):
+        return tf.argmax(run.model(images, training=False), axis=-1)
+
+    batches, num_batches = run.inputs.evaluation("test")
+    labels, predictions = [], []
+    for _ in range(num_batches):
+        images, of_batch, weights = (
+            run.strategy.experimental_local_results(part)[0] for part in next(batches)
+        )
+        present = weights.numpy() > 0
+        labels.append(of_batch.numpy()[present])
+        predictions.append(classify(images).numpy()[present])
+    return np.concatenate(labels), np.concatenate(predictions)
 
 
 def _plain(value: Any) -> Any:

@@ -5,7 +5,7 @@ import types
 
 import pytest
 
-from homoode_tf.report.compare import figures, summary
+from homoode_tf.report.compare import Member, curves, results
 
 RESULT = {
     "nfe_forward": 7.0,
@@ -27,7 +27,7 @@ def experiment(tmp_path):
     for model, seed in (("a", 0), ("a", 1), ("b", 0), ("b", 1), ("b", 2)):
         workdir = tmp_path / model / str(seed)
         workdir.mkdir(parents=True)
-        members.append(types.SimpleNamespace(model=model, seed=seed, workdir=workdir))
+        members.append(Member(model, seed, None, workdir))
     for member, accuracy in zip(members[:3], (0.9, 0.8, 0.7), strict=True):
         result = json.dumps({**RESULT, "test_accuracy": accuracy})
         (member.workdir / "result.json").write_text(result)
@@ -44,7 +44,7 @@ def experiment(tmp_path):
 
 
 def test_means_and_deviations_over_seeds(experiment):
-    a, b = summary.summarise(experiment)["models"].values()
+    a, b = results.summarise(experiment)["models"].values()
     assert a["test_accuracies"] == [0.9, 0.8]
     assert (a["mean"], a["deviation"]) == (
         pytest.approx(0.85),
@@ -55,13 +55,13 @@ def test_means_and_deviations_over_seeds(experiment):
 
 
 def test_evaluations_are_means_over_steps_and_not_over_lines(experiment):
-    a = summary.summarise(experiment)["models"]["a"]
+    a = results.summarise(experiment)["models"]["a"]
     assert a["nfe_forward_whole"] == pytest.approx((10 * 13 + 30 * 7) / 40)
     assert a["nfe_forward"] == 7.0
 
 
 def test_table(experiment):
-    lines = summary.markdown_table(summary.summarise(experiment)).splitlines()
+    lines = results.markdown_table(results.summarise(experiment)).splitlines()
     assert lines[2] == "| a | 85.00 ± 7.07 | 1,000 (+ 8) | 8.5 + 7.5 | 0.100 | 900 | 2 | 0 |"
     assert lines[3] == "| b | 70.00 | 1,004 (+ 0) | 8.5 + 7.5 | 0.100 | 900 | 1 | 1 |"
 
@@ -71,10 +71,10 @@ def test_a_model_without_any_result(experiment):
         if member.model == "b":
             (member.workdir / "result.json").unlink(missing_ok=True)
             (member.workdir / "metrics.jsonl").unlink(missing_ok=True)
-    text = summary.markdown_table(summary.summarise(experiment))
+    text = results.markdown_table(results.summarise(experiment))
     assert "| b | – | 1,004 (+ 0) | – + – | – | – | 0 | 1 |" in text  # noqa: RUF001
 
 
 def test_figure(experiment, tmp_path):
-    figures.curves(tmp_path / "curves.png", summary.summarise(experiment))
+    curves.draw(tmp_path / "curves.png", results.summarise(experiment))
     assert (tmp_path / "curves.png").stat().st_size > 10_000
