@@ -72,13 +72,7 @@ class Bench:
 
     def pipeline(self, num_steps: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         """Returns the recipe's own first batches."""
-        run = self._run
-        return run.inputs.train(
-            seed=run.settings.seed,
-            first_step=0,
-            num_steps=num_steps,
-            augmentation=run.settings.augmentation,
-        )
+        return self._run.inputs.train(0, num_steps)
 
     def steps(self, side: str, number: int) -> dict[str, float]:
         """Makes training steps fed by a side of `_SIDES`.

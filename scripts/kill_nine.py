@@ -33,6 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--longest", type=float, default=40.0, help="seconds until a kill, at most")
+    parser.add_argument(
+        "--from_checkpoint", action="store_true", help="count them from the next checkpoint on"
+    )
     parser.add_argument("--workdir", type=pathlib.Path, default=pathlib.Path("runs/kill_nine"))
     parser.add_argument("flags", nargs="*", help="of train.py, after --")
     options = parser.parse_args(arguments)
@@ -40,7 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     whole, killed = (Run(options.workdir / name, options.flags) for name in ("whole", "killed"))
     moments = random.Random(options.seed)
     kills = 0
-    while kills < options.kills and killed.kill_after(moments.uniform(0.0, options.longest)):
+    while kills < options.kills and killed.kill_after(
+        moments.uniform(0.0, options.longest), options.from_checkpoint
+    ):
         kills += 1
         print(f"killed {kills} times; last whole checkpoint: {killed.last_step()}", flush=True)
     for run in (killed, whole):
@@ -71,10 +76,13 @@ class Run:
         self._command = [*_TRAIN, *_FLAGS, *flags, f"--workdir={workdir}"]
         workdir.mkdir(parents=True)
 
-    def kill_after(self, seconds: float) -> bool:
+    def kill_after(self, seconds: float, from_checkpoint: bool = False) -> bool:
         """Starts it and kills it; returns False if it ended by itself before."""
+        before = self._checkpoints()
         with (self.workdir / "log.txt").open("a") as log:
             process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            while from_checkpoint and self._checkpoints() == before and process.poll() is None:
+                time.sleep(0.01)
             try:
                 process.wait(seconds)
             except subprocess.TimeoutExpired:

@@ -114,11 +114,12 @@ def test_two_workers_learn_what_one_process_does(tmp_path):
     assert results[0]["test_accuracy"] == results[1]["test_accuracy"]
 
 
-def start_worker(index, ports, *flags):
+def start_worker(index, ports, workdir):
     task = {"type": "worker", "index": index}
     workers = [f"127.0.0.1:{port}" for port in ports]
+    # The fakes: what is lost and found here depends on the loop, and not on the model.
     return subprocess.Popen(
-        [sys.executable, "train.py", *flags],
+        [sys.executable, "-m", "tests.training.run_fakes", workdir, "0.2"],
         env={
             **os.environ,
             "TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": task}),
@@ -131,9 +132,8 @@ def start_worker(index, ports, *flags):
 
 
 def start_two_workers(workdir):
-    more = ["--config.epochs=2", "--config.checkpoint_every_steps=5"]
     ports = free_ports(2)
-    return [start_worker(index, ports, *flags(workdir), *more) for index in (0, 1)]
+    return [start_worker(index, ports, workdir) for index in (0, 1)]
 
 
 def wait_for_a_checkpoint(workdir, workers):
@@ -160,7 +160,7 @@ def test_a_killed_worker_ends_the_run_with_a_clear_message_and_costs_little(tmp_
     outputs = [worker.communicate(timeout=400)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], outputs
     assert "Resuming" in outputs[0]
-    assert json.loads((workdir / "result.json").read_text())["steps"] == 40
+    assert json.loads((workdir / "result.json").read_text())["steps"] == 20
 
 
 @pytest.mark.slow
@@ -173,5 +173,5 @@ def test_a_preempted_worker_stops_all_at_the_same_step(tmp_path):
     assert [worker.returncode for worker in workers] == [143, 143], outputs
     lines = {output.strip().splitlines()[-1] for output in outputs}
     assert len(lines) == 1, lines
-    saved = re.fullmatch(r"train.py: stopped by SIGTERM; step (\d+) is saved", lines.pop())
+    saved = re.fullmatch(r"run_fakes.py: stopped by SIGTERM; step (\d+) is saved", lines.pop())
     assert (tmp_path / "checkpoints" / f"step-{int(saved[1]):08d}" / "manifest.json").exists()

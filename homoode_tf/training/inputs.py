@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-from homoode_tf.data import Augmentation, ImageData
+from homoode_tf.data import ImageData
 from homoode_tf.errors import InvalidValueError
+from homoode_tf.training.settings import TrainingSettings
 
 
 class Inputs:
@@ -14,21 +15,17 @@ class Inputs:
 
     Args:
         images: The data set.
-        batch_size: Images of one step, over all replicas.
+        settings: The checked config.
         strategy: The run's distribution strategy.
-        num_parts: Parts into which a replica divides its share.
 
     Raises:
         InvalidValueError: If the replicas' parts of a batch cannot be equal.
     """
 
     def __init__(
-        self,
-        images: ImageData,
-        batch_size: int,
-        strategy: tf.distribute.Strategy,
-        num_parts: int = 1,
+        self, images: ImageData, settings: TrainingSettings, strategy: tf.distribute.Strategy
     ):
+        batch_size, num_parts = settings.batch_size, settings.accumulation_steps
         num_replicas = strategy.num_replicas_in_sync
         if batch_size % (num_replicas * num_parts):
             times = f", times config.accumulation_steps={num_parts}" if num_parts > 1 else ""
@@ -37,32 +34,28 @@ class Inputs:
                 f"of replicas{times}, got {batch_size}."
             )
         self._images = images
-        self._batch_size = batch_size
-        self._replica_batch_size = batch_size // num_replicas
+        self._settings = settings
         self._strategy = strategy
 
-    def train(
-        self, *, seed: int, first_step: int, num_steps: int, augmentation: Augmentation
-    ) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
+    def train(self, first_step: int, num_steps: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         """Returns the batches of the steps after `first_step` up to `num_steps`.
 
         Args:
-            seed: Of the order of the images and of their augmentation.
             first_step: Number of steps already made.
             num_steps: Steps of the whole run.
-            augmentation: What is done to the images.
 
         Returns:
             Iterator over distributed (images, labels) of static shape.
         """
+        settings = self._settings
 
         def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
             batches = self._images.train_batches(
-                self._batch_size,
-                seed=seed,
+                settings.batch_size,
+                seed=settings.seed,
                 first_step=first_step,
                 num_steps=num_steps,
-                augmentation=augmentation,
+                augmentation=settings.augmentation,
                 shard=(context.input_pipeline_id, context.num_input_pipelines),
             )
             return self._split(batches)
@@ -82,14 +75,14 @@ class Inputs:
         Returns:
             Iterator over distributed (images, labels, weights), and the number of batches.
         """
-        info = self._images.info
+        info, batch_size = self._images.info, self._settings.batch_size
         num_images = {"validation": info.num_validation, "test": info.num_test}[split]
-        num_batches = -(-num_images // self._batch_size)
+        num_batches = -(-num_images // batch_size)
 
         def pipeline(context: tf.distribute.InputContext) -> tf.data.Dataset:
             shard = (context.input_pipeline_id, context.num_input_pipelines)
-            worker_batch_size = self._batch_size // context.num_input_pipelines
-            batches = self._images.evaluation_batches(split, self._batch_size, shard=shard)
+            worker_batch_size = batch_size // context.num_input_pipelines
+            batches = self._images.evaluation_batches(split, batch_size, shard=shard)
             full = batches.map(lambda *batch: _fill_up(*batch, worker_batch_size))
             empty = tf.data.Dataset.from_tensors(
                 tf.nest.map_structure(
@@ -102,8 +95,10 @@ class Inputs:
 
     def _split(self, batches: tf.data.Dataset) -> tf.data.Dataset:
         """Cuts the batches of one worker into those of its replicas."""
-        if self._strategy.num_replicas_in_sync > 1:
-            batches = batches.rebatch(self._replica_batch_size, drop_remainder=True)
+        num_replicas = self._strategy.num_replicas_in_sync
+        if num_replicas > 1:
+            size = self._settings.batch_size // num_replicas
+            batches = batches.rebatch(size, drop_remainder=True)
         return batches.prefetch(tf.data.AUTOTUNE)
 
 

@@ -109,7 +109,7 @@ def _make_steps(
     """Makes the steps that are left, and between them what is due: metrics, checkpoints."""
     milestones, state = run.milestones, run.state
     train_step = make_train_step(state, run.settings)
-    batches = run.train_batches(record.step)
+    batches = run.inputs.train(record.step, milestones.total_steps)
     # A run that was stopped in the midst of an evaluation goes on with that.
     step, saved_step, is_due = record.step, record.step, not record.complete
 
@@ -166,13 +166,10 @@ def _metrics_of(
     state = run.state
     means = state.recent_metrics.means()
     state.recent_metrics.reset()
+    named = ("loss", "accuracy", "initial_point_loss", "nfe_forward", "nfe_backward")
     line = {
         "epoch": run.milestones.epoch(step),
-        "loss": means["loss"],
-        "accuracy": means["accuracy"],
-        "initial_point_loss": means["initial_point_loss"],
-        "nfe_forward": means["nfe_forward"],
-        "nfe_backward": means["nfe_backward"],
+        **{name: means[name] for name in named},
         "learning_rate": float(state.task_optimizer.learning_rate),
         "examples_per_second": clock.examples_per_second,
         "seconds": clock.seconds,

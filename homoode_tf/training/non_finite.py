@@ -67,6 +67,7 @@ class NonFiniteSteps:
             )
             hint = "."
         raise NonFiniteError(
-            f"{what}; the checkpoints before it are kept. A smaller config.optimizer.learning_rate, "
-            f"a warm-up or config.optimizer.clip_norm may help{hint}"
+            f"{what}; the checkpoints before it are kept. A smaller "
+            "config.optimizer.learning_rate, a warm-up or config.optimizer.clip_norm may help"
+            + hint
         )

@@ -34,8 +34,7 @@ class Gradient:
     def __init__(self, model: Any, settings: TrainingSettings, num_replicas: int):
         self._model = model
         self._settings = settings
-        self._parts = settings.accumulation_steps
-        self._share = 1.0 / (num_replicas * self._parts)
+        self._share = 1.0 / (num_replicas * settings.accumulation_steps)
         self.task_variables = list(model.task_variables)
         self.initial_point_variables = list(model.initial_point_variables)
 
@@ -54,11 +53,13 @@ class Gradient:
             This replica's shares of the task's gradients, of the initial point's, and of the
             metrics, float32 in the order of `metric_sums.FIELDS`.
         """
-        found = accumulate(lambda *batch: self._of_part(*batch, scale), self._parts, images, labels)
-        if scale is None:
-            return found
-        *gradients, metrics = found
-        return *([gradient / scale for gradient in group] for group in gradients), metrics
+        num_parts = self._settings.accumulation_steps
+        *gradients, metrics = accumulate(
+            lambda *batch: self._of_part(*batch, scale), num_parts, images, labels
+        )
+        if scale is not None:
+            gradients = [[gradient / scale for gradient in group] for group in gradients]
+        return *gradients, metrics
 
     def _of_part(self, images, labels, scale):
         model = self._model
@@ -88,9 +89,7 @@ class Gradient:
 
 
 def accumulate(function: Callable[..., Any], num_parts: int, *tensors: tf.Tensor) -> Any:
-    """Sums a function over equal parts of a batch, one after the other.
-
-    In turn, so that only one part's activations are in memory.
+    """Sums a function over equal parts of a batch, in turn: one part is in memory at a time.
 
     Args:
         function: From slices of the tensors to a nest of tensors.
@@ -121,7 +120,7 @@ def accumulate(function: Callable[..., Any], num_parts: int, *tensors: tf.Tensor
 
 
 def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, label_smoothing: float = 0.0) -> tf.Tensor:
-    """Returns the cross-entropy of each image in nats.
+    """Returns the cross-entropy of each image in nats, float32 of shape (batch,).
 
     With smoothing s and C classes the target is (1 - s) one_hot(label) + s / C.
 
@@ -129,9 +128,6 @@ def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, label_smoothing: float =
         labels: int64 tensor of shape (batch,).
         logits: float32 tensor of shape (batch, classes).
         label_smoothing: s, in [0, 1).
-
-    Returns:
-        float32 tensor of shape (batch,).
     """
     entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
     if label_smoothing == 0:
@@ -141,13 +137,5 @@ def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, label_smoothing: float =
 
 
 def correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Returns 1 for each image whose largest logit is its label's, and 0 for the others.
-
-    Args:
-        labels: int64 tensor of shape (batch,).
-        logits: float32 tensor of shape (batch, classes).
-
-    Returns:
-        float32 tensor of shape (batch,).
-    """
+    """Returns 1 for each image whose largest logit is its label's, else 0; float32 as above."""
     return tf.cast(tf.equal(tf.argmax(logits, axis=-1), labels), tf.float32)

@@ -4,7 +4,6 @@
 import os
 import pathlib
 import tempfile
-from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -75,9 +74,7 @@ class Run:
                 f"or a crop may hold nothing of them; got {padding}."
             )
         self.milestones = Milestones(settings, info.num_train)
-        self.inputs = Inputs(
-            self.images, settings.batch_size, self.strategy, settings.accumulation_steps
-        )
+        self.inputs = Inputs(self.images, settings, self.strategy)
         # The one place for seeds: of Python, NumPy and TensorFlow, and so of every layer. Right
         # before the model, because preparing the data may draw random numbers, the first time.
         keras.utils.set_random_seed(settings.seed)
@@ -120,15 +117,6 @@ class Run:
             if self.state.average is not None:
                 self.state.average.reset()
         return Record(step=0, complete=True, validation_accuracy=None, clock={})
-
-    def train_batches(self, first_step: int = 0) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
-        """Returns the batches of the steps after `first_step`, on their replicas."""
-        return self.inputs.train(
-            seed=self.settings.seed,
-            first_step=first_step,
-            num_steps=self.milestones.total_steps,
-            augmentation=self.settings.augmentation,
-        )
 
     def export(self) -> None:
         """Writes the model as it is now, with its averaged weights, to `saved_model/`."""

@@ -66,17 +66,12 @@ class TrainState:
                 settings.optimizer, total_steps, model.task_variables
             )
             self.initial_point_optimizer = build_initial_point_optimizer(
-                settings.initial_point,
-                settings.optimizer,
-                total_steps,
-                model.initial_point_variables,
+                settings, total_steps, model.initial_point_variables
             )
             if averaging.momentum > 0:
-                self.average = WeightAverage(
-                    [variable for variable in model.variables if _is_floating(variable)],
-                    averaging.momentum,
-                    round(averaging.start_fraction * total_steps),
-                )
+                floating = [variable for variable in model.variables if _is_floating(variable)]
+                start_step = round(averaging.start_fraction * total_steps)
+                self.average = WeightAverage(floating, averaging.momentum, start_step)
 
     def variables(self) -> dict[str, tf.Variable]:
         """Returns every variable under a name that is the same in each process.
@@ -86,14 +81,12 @@ class TrainState:
         names are numbered since Keras counts up names of layers within a process.
         """
         groups = {
-            "model": [variable.value for variable in self.model.variables],
-            "task_optimizer": [variable.value for variable in self.task_optimizer.variables],
+            "model": _values(self.model),
+            "task_optimizer": _values(self.task_optimizer),
             "counter": [self.step, self.recent_metrics.variable, self.epoch_metrics.variable],
         }
         if self.initial_point_optimizer is not None:
-            groups["initial_point_optimizer"] = [
-                variable.value for variable in self.initial_point_optimizer.variables
-            ]
+            groups["initial_point_optimizer"] = _values(self.initial_point_optimizer)
         if self.average is not None:
             groups["average"] = self.average.averages
         if self.may_skip:
@@ -126,9 +119,9 @@ class TrainState:
         """
         if self.strategy.num_replicas_in_sync == 1:
             return
+        replica = tf.distribute.get_replica_context()
         for layer in self.model._flatten_layers():
             if isinstance(layer, ODELayer) and layer.step_size is not None:
-                replica = tf.distribute.get_replica_context()
                 own = tf.reshape(tf.convert_to_tensor(layer.step_size.value), [1])
                 layer.step_size.assign(tf.reduce_min(replica.all_gather(own, axis=0)))
 
@@ -197,6 +190,10 @@ class TrainState:
     @tf.function(autograph=False)
     def _exchange(self):
         self.strategy.run(self.average.exchange)
+
+
+def _values(holder: keras.Model | keras.optimizers.Optimizer) -> list[tf.Variable]:
+    return [variable.value for variable in holder.variables]
 
 
 def _is_floating(variable: keras.Variable) -> bool:

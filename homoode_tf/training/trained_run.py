@@ -7,9 +7,8 @@ import pathlib
 import ml_collections
 import tensorflow as tf
 
-from homoode_tf.settings import MissingFieldError
 from homoode_tf.training.files.lock import exclusive
-from homoode_tf.training.files.workdir import Workdir, WorkdirError
+from homoode_tf.training.files.workdir import Workdir
 from homoode_tf.training.run import Run
 from homoode_tf.training.settings import TrainingSettings
 
@@ -33,17 +32,10 @@ def restore_best(
 
     Raises:
         InvalidValueError: If the config is not allowed.
-        WorkdirError: If it was made by a version with other fields.
         DataNotFoundError: If the data set is not there.
         CheckpointError: If no whole checkpoint was evaluated on validation.
     """
-    try:
-        settings = TrainingSettings.from_config(config)
-    except MissingFieldError as error:
-        raise WorkdirError(
-            f"{folder.config} lacks a field that this version needs: {error}"
-        ) from error
-    run = Run(settings, folder, data_dir, strategy)
+    run = Run(TrainingSettings.from_config(config), folder, data_dir, strategy)
     return run, run.checkpoints.restore_best().step
 
 
@@ -71,10 +63,11 @@ def evaluate(
     folder = Workdir(workdir)
     folder.check(config)
     run, step = restore_best(config, folder, data_dir, strategy)
-    result = {"step": step}
-    for split in ("validation", "test"):
-        for name, value in run.evaluator.evaluate(split).items():
-            result[f"{split}_{name}"] = value
+    result = {"step": step} | {
+        f"{split}_{name}": value
+        for split in ("validation", "test")
+        for name, value in run.evaluator.evaluate(split).items()
+    }
     print(
         f"Step {step} of {folder.directory}: "
         f"validation accuracy {result['validation_accuracy']:.2%} "

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from homoode_tf.data import DataInfo
 from homoode_tf.training import loop, run
+from homoode_tf.training.settings import TrainingSettings
 
 NUM_TRAIN, NUM_VALIDATION, NUM_TEST = 40, 13, 21
 
@@ -57,8 +58,9 @@ class FakeImages:
         return _without_auto_shard(dataset)
 
     def evaluation_batches(self, split, batch_size, shard=(0, 1)):
-        assert shard == (0, 1)
-        dataset = tf.data.Dataset.from_tensor_slices(self._parts[split]).batch(batch_size)
+        worker = -(-batch_size // shard[1])
+        dataset = tf.data.Dataset.from_tensor_slices(self._parts[split]).batch(worker)
+        dataset = dataset.shard(shard[1], shard[0])
         return _without_auto_shard(dataset)
 
 
@@ -191,3 +193,8 @@ def config(**changes):
     values.update_from_flattened_dict({k.replace("__", "."): v for k, v in changes.items()})
     values.lock()
     return values
+
+
+def settings(**changes):
+    """The same, checked."""
+    return TrainingSettings.from_config(config(**changes))

@@ -2,12 +2,11 @@
 import pytest
 
 from homoode_tf.training.milestones import Milestones
-from homoode_tf.training.settings import TrainingSettings
 from tests.training import fakes
 
 
 def milestones(num_train=40, **changes):
-    return Milestones(TrainingSettings.from_config(fakes.config(**changes)), num_train)
+    return Milestones(fakes.settings(**changes), num_train)
 
 
 def test_counts_full_batches():

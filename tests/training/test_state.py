@@ -1,18 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
+import collections
+
 import numpy as np
 import pytest
 
 from homoode_tf.training.non_finite import NonFiniteError
-from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.state import TrainState
 from tests.training import fakes
 
 
 def make_state(strategy, **changes):
-    config = fakes.config(**changes)
+    settings = fakes.settings(**changes)
     with strategy.scope():
-        model = fakes.build_model(config.model, (4, 4, 1), 3, (0.5,), (0.25,))
-    return TrainState(model, TrainingSettings.from_config(config), 20, strategy)
+        model = fakes.build_model(settings.model, (4, 4, 1), 3, (0.5,), (0.25,))
+    return TrainState(model, settings, 20, strategy)
 
 
 def test_every_variable_is_in_a_checkpoint_once(one_replica):
@@ -28,6 +29,25 @@ def test_every_variable_is_in_a_checkpoint_once(one_replica):
     names = [variable.path for variable in state.model.variables]
     assert any("seed_generator_state" in name for name in names)
     assert any("moving_variance" in name for name in names)
+
+
+def test_checkpoints_of_older_runs_resume(one_replica):
+    """A checkpoint is found again by these names: whoever changes one loses all runs."""
+    changes = {"precision": "mixed_float16", "weight_averaging__momentum": 0.9}
+    names = list(make_state(one_replica, **changes).variables())
+    groups = collections.Counter(name.rpartition("_")[0] for name in names)
+    assert groups == {
+        "model": 16,
+        "task_optimizer": 18,
+        "counter": 3,  # the step, the metrics since the last line, the metrics of the epoch
+        "initial_point_optimizer": 2,
+        "average": 13,
+        "skipped": 1,
+        "loss_scale": 2,
+    }
+    assert [name for name in names if name.startswith("counter")] == [
+        f"counter_{number:04d}" for number in range(3)
+    ]
 
 
 def test_names_do_not_depend_on_what_was_built_before(one_replica):

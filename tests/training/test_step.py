@@ -11,7 +11,6 @@ from homoode_tf.training.inputs import Inputs
 from homoode_tf.training.non_finite import NonFiniteError, NonFiniteSteps
 from homoode_tf.training.objective import cross_entropy
 from homoode_tf.training.optimizers.loss_scale import LossScale
-from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.state import TrainState
 from homoode_tf.training.step import make_train_step
 from tests.training import fakes
@@ -30,15 +29,13 @@ class Trained:
 
     def __init__(self, strategy, steps, images=None, **changes):
         keras.utils.set_random_seed(3)
-        config = fakes.config(**changes)
-        settings = TrainingSettings.from_config(config)
+        settings = fakes.settings(**changes)
         with strategy.scope():
-            self.model = fakes.build_model(config.model, (4, 4, 1), 3, (0.5,), (0.25,))
+            self.model = fakes.build_model(settings.model, (4, 4, 1), 3, (0.5,), (0.25,))
         self.state = TrainState(self.model, settings, 20, strategy)
         images = fakes.FakeImages() if images is None else images
-        parts = settings.accumulation_steps
-        self.inputs = Inputs(images, settings.batch_size, strategy, parts)
-        batches = self.inputs.train(seed=1, first_step=0, num_steps=steps, augmentation=None)
+        self.inputs = Inputs(images, settings, strategy)
+        batches = self.inputs.train(0, steps)
         train_step = make_train_step(self.state, settings)
         self.points = []
         for _ in range(steps):
@@ -106,7 +103,7 @@ def test_the_initial_point_moves_against_its_own_gradient_only(one_replica):
     changes = {"initial_point__period": 1, "initial_point__learning_rate": 1.0, **SAME}
     moved = Trained(one_replica, 1, **changes)
     start = Trained(one_replica, 0, **changes)
-    images, _ = next(start.inputs.train(seed=1, first_step=0, num_steps=1, augmentation=None))
+    images, _ = next(start.inputs.train(0, 1))
     with tf.GradientTape() as tape:
         start.model(images, training=True)
         (loss,) = start.model.losses
@@ -182,10 +179,10 @@ def test_the_first_non_finite_step_is_remembered(one_replica):
 
 def test_a_batch_that_cannot_be_divided_is_refused(two_replicas):
     with pytest.raises(ValueError, match="batch_size must be a multiple of 2.*got 7"):
-        Inputs(fakes.FakeImages(), 7, two_replicas)
+        Inputs(fakes.FakeImages(), fakes.settings(batch_size=7), two_replicas)
     message = "multiple of 6, the number of replicas, times config.accumulation_steps=3, got 8"
     with pytest.raises(ValueError, match=message):
-        Inputs(fakes.FakeImages(), 8, two_replicas, num_parts=3)
+        Inputs(fakes.FakeImages(), fakes.settings(accumulation_steps=3), two_replicas)
 
 
 def test_parts_of_a_batch_give_the_gradient_of_the_whole(strategy):
@@ -290,14 +287,11 @@ def test_the_loss_scale_cancels(one_replica):
 
 def test_an_overflow_halves_the_scale_and_is_no_fault(one_replica):
     trained = Trained(one_replica, 0, precision="mixed_float16")
-    state, settings = (
-        trained.state,
-        TrainingSettings.from_config(fakes.config(precision="mixed_float16")),
-    )
+    state, settings = trained.state, fakes.settings(precision="mixed_float16")
     state.loss_scale.value.assign(3e38)
     before = trained.weights()
     step = make_train_step(state, settings)
-    batches = trained.inputs.train(seed=1, first_step=0, num_steps=1, augmentation=None)
+    batches = trained.inputs.train(0, 1)
     step(batches)
     state.non_finite_steps.check()
     assert float(state.loss_scale.value) == 2.0**24
@@ -320,8 +314,8 @@ def test_the_scale_grows_after_finite_steps_and_falls_to_one_at_most():
 
 def test_training_shapes_are_static(one_replica, two_replicas):
     for strategy, size in ((one_replica, 8), (two_replicas, 4)):
-        inputs = Inputs(fakes.FakeImages(), 8, strategy)
-        batches = inputs.train(seed=1, first_step=0, num_steps=3, augmentation=None)
+        inputs = Inputs(fakes.FakeImages(), fakes.settings(), strategy)
+        batches = inputs.train(0, 3)
         evaluation, _ = inputs.evaluation("test")
         for images, *_ in (next(batches), next(evaluation)):
             local = strategy.experimental_local_results(images)[0]

@@ -7,7 +7,7 @@ import keras
 
 from homoode_tf.training.optimizers.muon import ConvMuon
 from homoode_tf.training.optimizers.schedules import EveryPeriod, WarmupCosine
-from homoode_tf.training.settings import InitialPointSettings, OptimizerSettings
+from homoode_tf.training.settings import OptimizerSettings, TrainingSettings
 
 
 def build_task_optimizer(
@@ -59,18 +59,14 @@ def build_task_optimizer(
 
 
 def build_initial_point_optimizer(
-    settings: InitialPointSettings,
-    task: OptimizerSettings,
-    total_steps: int,
-    variables: Sequence[keras.Variable],
+    settings: TrainingSettings, total_steps: int, variables: Sequence[keras.Variable]
 ) -> keras.optimizers.Optimizer | None:
-    """Builds the initial point's plain SGD, active at every `settings.period`-th step.
+    """Builds the initial point's plain SGD, active at every `period`-th step.
 
     Its rate falls by the same cosine and to the same share of its peak as the task's.
 
     Args:
-        settings: `config.initial_point`.
-        task: `config.optimizer`, for that share.
+        settings: The whole config.
         total_steps: Steps of the whole run.
         variables: The initial point's trainable variables.
 
@@ -79,8 +75,9 @@ def build_initial_point_optimizer(
     """
     if not variables:
         return None
-    final = settings.learning_rate * task.final_learning_rate / task.learning_rate
-    rate = EveryPeriod(WarmupCosine(settings.learning_rate, final, total_steps), settings.period)
-    optimizer = keras.optimizers.SGD(rate)
+    peak, task = settings.initial_point.learning_rate, settings.optimizer
+    final = peak * task.final_learning_rate / task.learning_rate
+    cosine = WarmupCosine(peak, final, total_steps)
+    optimizer = keras.optimizers.SGD(EveryPeriod(cosine, settings.initial_point.period))
     optimizer.build(list(variables))
     return optimizer

@@ -29,11 +29,7 @@ class Progress:
     """
 
     def __init__(
-        self,
-        total_steps: int,
-        step: int = 0,
-        stream: TextIO | None = None,
-        quiet: bool = False,
+        self, total_steps: int, step: int = 0, stream: TextIO | None = None, quiet: bool = False
     ):
         self._stream = sys.stdout if stream is None else stream
         self._quiet = quiet
@@ -41,24 +37,22 @@ class Progress:
         self._first_step = step
         self._started = time.monotonic()
         self._last_line = -_SECONDS_BETWEEN_LINES
-        self._bar = None
-        if not quiet and self._stream.isatty():
-            self._bar = tqdm.tqdm(
-                total=total_steps,
-                initial=step,
-                file=self._stream,
-                unit="step",
-                dynamic_ncols=True,
-                # Rate and time left from all steps so far: single ones differ by their NFE.
-                smoothing=0.0,
-            )
+        self._bar = tqdm.tqdm(
+            total=total_steps,
+            initial=step,
+            file=self._stream,
+            unit="step",
+            dynamic_ncols=True,
+            # Rate and time left from all steps so far: single ones differ by their NFE.
+            smoothing=0.0,
+            disable=quiet or not self._stream.isatty(),
+        )
 
     def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, *_) -> None:
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
         """Shows the metrics of a logged step.
@@ -68,8 +62,6 @@ class Progress:
             metrics: At least `loss`, `accuracy`, `nfe_forward`, `nfe_backward`;
                 `validation_accuracy` where it was evaluated.
         """
-        if self._quiet:
-            return
         text = (
             f"loss {metrics['loss']:.4f}, accuracy {metrics['accuracy']:.2%}, "
             f"NFE {metrics['nfe_forward']:.1f} + {metrics['nfe_backward']:.1f}"
@@ -77,11 +69,11 @@ class Progress:
         validated = "validation_accuracy" in metrics
         if validated:
             text += f", validation accuracy {metrics['validation_accuracy']:.2%}"
-        if self._bar is not None:
+        if not self._bar.disable:
             self._bar.update(step - self._bar.n)
             self._bar.set_postfix_str(text, refresh=True)
             if validated:
-                self._bar.write(f"step {step}: {text}", file=self._stream)
+                self.say(f"step {step}: {text}")
             return
         now = time.monotonic()
         if validated or now - self._last_line >= _SECONDS_BETWEEN_LINES:
@@ -93,9 +85,6 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Writes a line of its own."""
-        if self._quiet:
-            return
-        if self._bar is not None:
-            self._bar.write(text, file=self._stream)
-        else:
-            print(text, file=self._stream, flush=True)
+        if not self._quiet:
+            tqdm.tqdm.write(text, file=self._stream)
+            self._stream.flush()

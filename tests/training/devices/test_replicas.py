@@ -40,8 +40,8 @@ def train(strategy, config):
     with strategy.scope():
         model = models.build(config.model, info.image_shape, info.num_classes, info.mean, info.std)
     state = TrainState(model, settings, STEPS, strategy)
-    inputs = Inputs(images, settings.batch_size, strategy)
-    batches = inputs.train(seed=0, first_step=0, num_steps=STEPS, augmentation=None)
+    inputs = Inputs(images, settings, strategy)
+    batches = inputs.train(0, STEPS)
     step = make_train_step(state, settings)
     for _ in range(STEPS):
         step(batches)

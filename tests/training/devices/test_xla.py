@@ -9,7 +9,6 @@ from homoode_tf.models.builder import build
 from homoode_tf.training import run, train
 from homoode_tf.training.inputs import Inputs
 from homoode_tf.training.non_finite import NonFiniteError
-from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.state import TrainState
 from homoode_tf.training.step import make_train_step
 from tests.training import fakes
@@ -32,15 +31,12 @@ def build_model(config, image_shape, num_classes, mean, std, precision="float32"
 
 def train_some_steps(strategy, jit_compile, model, **changes):
     keras.utils.set_random_seed(3)
-    settings = TrainingSettings.from_config(fakes.config(jit_compile=jit_compile, **changes))
-    images = fakes.FakeImages()
+    settings = fakes.settings(jit_compile=jit_compile, **changes)
     make = fakes.build_model if model is DENSE else build_model
     with strategy.scope():
         classifier = make(model, (4, 4, 1), 3, (0.5,), (0.25,))
     state = TrainState(classifier, settings, 20, strategy)
-    batches = Inputs(images, settings.batch_size, strategy, settings.accumulation_steps).train(
-        seed=1, first_step=0, num_steps=3, augmentation=None
-    )
+    batches = Inputs(fakes.FakeImages(), settings, strategy).train(0, 3)
     step = make_train_step(state, settings)
     for _ in range(3):
         step(batches)

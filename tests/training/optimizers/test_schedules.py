@@ -16,6 +16,12 @@ def test_cosine_falls_from_peak_to_final():
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+def test_without_a_warm_up_it_is_kerass_cosine_but_for_rounding():
+    found = rates(WarmupCosine(1e-3, 1e-6, total_steps=400), 401)
+    theirs = rates(keras.optimizers.schedules.CosineDecay(1e-3, 400, alpha=1e-3), 401)
+    np.testing.assert_allclose(found, theirs, rtol=1e-6, atol=1e-10)
+
+
 def test_warm_up_rises_linearly_to_the_peak():
     found = rates(WarmupCosine(1.0, 0.0, total_steps=20, warmup_fraction=0.25), 20)
     np.testing.assert_allclose(found[:6], [0.2, 0.4, 0.6, 0.8, 1.0, 1.0], rtol=1e-6)
