@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A TFDS builder that reads a user's own download of Tiny ImageNet."""
 
-from __future__ import annotations
-
 import collections
-import os
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import tensorflow_datasets as tfds
+from fsspec import AbstractFileSystem
+from fsspec.implementations.dirfs import DirFileSystem
 
 from homoode_tf.errors import InvalidValueError
 
@@ -67,94 +67,47 @@ and val/.
             manual_dir = Path(dl_manager.manual_dir)
         except AssertionError as error:  # TFDS's way to say that the folder is not there
             raise FileNotFoundError(str(error)) from None
-        source = _open_source(manual_dir)
-        names = source.names()
-        classes = sorted(source.read("wnids.txt").decode().split())
+        source, files = _open_source(manual_dir)
+        names = sorted(files.find(""))
+        classes = sorted(files.cat_file("wnids.txt").decode().split())
         if len(classes) != _NUM_CLASSES:
             raise InvalidValueError(
                 f"{source}: wnids.txt names {len(classes)} classes, not {_NUM_CLASSES}"
             )
         train = _train_labels(names, classes, source)
-        test = _test_labels(names, source)
+        annotations = files.cat_file("val/val_annotations.txt").decode()
+        test = _test_labels(names, annotations, source)
         self.info.features["label"].names = classes
         return {
-            "train": self._generate_examples(source, train),
-            "test": self._generate_examples(source, test),
+            "train": self._generate_examples(files, train),
+            "test": self._generate_examples(files, test),
         }
 
     def _generate_examples(
-        self, source: _Folder | _Archive, labels: dict[str, str]
+        self, files: AbstractFileSystem, labels: dict[str, str]
     ) -> Iterator[tuple[str, dict]]:
         # An open file is stored as it is: the images are not compressed a second time.
         for name, label in labels.items():
-            yield name, {"image": source.open(name), "label": label}
+            yield name, {"image": files.open(name), "label": label}
 
 
-class _Folder:
-    """The unpacked folder."""
-
-    def __init__(self, path: Path):
-        self._path = path
-
-    def __str__(self) -> str:
-        return str(self._path)
-
-    def names(self) -> list[str]:
-        """Every file's path below the folder, with forward slashes, sorted."""
-        found = []
-        for folder, _, files in os.walk(self._path):
-            prefix = Path(folder).relative_to(self._path).as_posix()
-            found += [f"{prefix}/{file}" for file in files]
-        return sorted(found)
-
-    def open(self, name: str):
-        return open(self._path / name, "rb")
-
-    def read(self, name: str) -> bytes:
-        with self.open(name) as file:
-            return file.read()
+def _open_source(manual_dir: Path) -> tuple[str, AbstractFileSystem]:
+    """The folder or the zip file, which is read in place: its path, and the files in it."""
+    folder, archive = manual_dir / _FOLDER, manual_dir / _ARCHIVE
+    if (folder / "wnids.txt").is_file():
+        return str(folder), DirFileSystem(folder, fsspec.filesystem("file"))
+    if not archive.is_file():
+        raise FileNotFoundError(
+            f"neither {_ARCHIVE} nor {_FOLDER}/wnids.txt is in {manual_dir}.\n"
+            + TinyImagenet.MANUAL_DOWNLOAD_INSTRUCTIONS
+        )
+    try:
+        return str(archive), DirFileSystem(_FOLDER, fsspec.filesystem("zip", fo=archive))
+    except zipfile.BadZipFile as error:
+        raise InvalidValueError(f"{archive} is no complete zip file; download it again") from error
 
 
-class _Archive:
-    """The zip file, read in place; everything in it lies in one folder."""
-
-    def __init__(self, path: Path):
-        self._path = path
-        try:
-            self._zip = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as error:
-            raise InvalidValueError(f"{path} is no complete zip file; download it again") from error
-
-    def __str__(self) -> str:
-        return str(self._path)
-
-    def names(self) -> list[str]:
-        """Every file's path below the archive's folder, with forward slashes, sorted."""
-        prefix = _FOLDER + "/"
-        inside = (name for name in self._zip.namelist() if name.startswith(prefix))
-        return sorted(name.removeprefix(prefix) for name in inside if not name.endswith("/"))
-
-    def open(self, name: str):
-        return self._zip.open(f"{_FOLDER}/{name}")
-
-    def read(self, name: str) -> bytes:
-        return self._zip.read(f"{_FOLDER}/{name}")
-
-
-def _open_source(manual_dir: Path) -> _Folder | _Archive:
-    if (manual_dir / _FOLDER / "wnids.txt").is_file():
-        return _Folder(manual_dir / _FOLDER)
-    if (manual_dir / _ARCHIVE).is_file():
-        return _Archive(manual_dir / _ARCHIVE)
-    raise FileNotFoundError(
-        f"neither {_ARCHIVE} nor {_FOLDER}/wnids.txt is in {manual_dir}.\n"
-        + TinyImagenet.MANUAL_DOWNLOAD_INSTRUCTIONS
-    )
-
-
-def _train_labels(
-    names: list[str], classes: list[str], source: _Folder | _Archive
-) -> dict[str, str]:
+def _train_labels(names: list[str], classes: list[str], source: str) -> dict[str, str]:
     """Maps the path of every training image to its class."""
     labels = {}
     for name in names:
@@ -172,10 +125,10 @@ def _train_labels(
     return labels
 
 
-def _test_labels(names: list[str], source: _Folder | _Archive) -> dict[str, str]:
+def _test_labels(names: list[str], annotations: str, source: str) -> dict[str, str]:
     """Maps the path of every image of the labelled `val` folder to its class."""
     labels = {}
-    for line in source.read("val/val_annotations.txt").decode().splitlines():
+    for line in annotations.splitlines():
         if line.strip():
             file, label = line.split("\t")[:2]  # then the bounding box
             labels[f"val/images/{file}"] = label

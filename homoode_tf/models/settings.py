@@ -4,7 +4,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow_probability as tfp
@@ -39,30 +39,26 @@ def _check_strides(name: str, value: Any) -> None:
         raise InvalidValueError(f"{name} must be two numbers, each 1 or 2, got {value!r}.")
 
 
-class _Solving(NamedTuple):
-    """What `solver` and `gradient` may be."""
-
-    kind: Any
-    solvers: tuple[str, ...]
-    gradients: tuple[str, ...]
-
-    def check_solver(self, name: str, value: Any) -> None:
-        _identify(name, value, self.kind, self.solvers)
-
-    def check_gradient(self, name: str, value: Any) -> None:
-        check_choice(name, value, self.gradients)
+def _solving(kind: Any, names: tuple[str, ...], gradients: tuple[str, ...]) -> dict[str, Any]:
+    """The checks of what says how to solve."""
+    solver = functools.partial(_identify, kind=kind, names=names)
+    return {"solver": solver, "gradient": functools.partial(check_choice, allowed=gradients)}
 
 
-_ODE = _Solving(tfp.math.ode.Solver, solvers.names(), solvers.GRADIENTS)
-_DEQ = _Solving(fixed_point.FixedPointSolver, fixed_point.names(), fixed_point.MODES)
-_ANY = _Solving(_ODE.kind | _DEQ.kind, _ODE.solvers + _DEQ.solvers, _ODE.gradients + _DEQ.gradients)
+def _of_both(ode: Iterable[str], deq: Iterable[str]) -> str:
+    return f"{', '.join(ode)}; of a deq {', '.join(deq)}"
 
 
-def _solving(layer: Any) -> _Solving:
-    """What it may be with the layer that `config.model.layer` identifies."""
-    kind = LAYERS.get(layer) if isinstance(layer, str) else type(layer)
-    kind = kind or keras.saving.get_registered_object(layer)
-    return _DEQ if issubclass(kind, DEQ) else _ODE if issubclass(kind, ODELayer) else _ANY
+_CHECKS = {
+    ODELayer: _solving(tfp.math.ode.Solver, solvers.names(), solvers.GRADIENTS),
+    DEQ: _solving(fixed_point.FixedPointSolver, fixed_point.names(), fixed_point.MODES),
+}
+# Of a layer of one's own that is neither.
+_CHECKS_OF_OTHERS = _solving(
+    tfp.math.ode.Solver | fixed_point.FixedPointSolver,
+    solvers.names() + fixed_point.names(),
+    solvers.GRADIENTS + fixed_point.MODES,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,14 +79,14 @@ class ModelSettings(Settings):
     solver: Any = setting(
         "dopri5",
         "The solver, of the ODE or of a deq's fixed point.",
-        check=_ANY.check_solver,
-        allowed=f"{', '.join(_ODE.solvers)}; of a deq {', '.join(_DEQ.solvers)}; or one's own",
+        check=_CHECKS_OF_OTHERS["solver"],
+        allowed=f"{_of_both(solvers.names(), fixed_point.names())}; or one's own",
     )
     gradient: str = setting(
         "backprop",
         "How the backward pass is made.",
-        check=_ANY.check_gradient,
-        allowed=f"{', '.join(_ODE.gradients)}; of a deq {', '.join(_DEQ.gradients)}",
+        check=_CHECKS_OF_OTHERS["gradient"],
+        allowed=_of_both(solvers.GRADIENTS, fixed_point.MODES),
     )
     initial_point: Any = _part("learned", "Where a homoode or a deq starts.", initial_point.names())
     rtol: float = positive(1e-3, "Relative tolerance of the solver.")
@@ -125,9 +121,13 @@ class ModelSettings(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        solving = _solving(self.layer)
-        solving.check_solver("solver", self.solver)
-        solving.check_gradient("gradient", self.gradient)
+        layer = self.layer
+        kind = LAYERS.get(layer) if isinstance(layer, str) else type(layer)
+        kind = kind or keras.saving.get_registered_object(layer)
+        for base, checks in _CHECKS.items():
+            if issubclass(kind, base):
+                for name, check in checks.items():
+                    check(name, getattr(self, name))
         channels = self.channels
         if channels % self.groups:
             raise InvalidValueError(f"groups must divide channels={channels}, got {self.groups}.")
