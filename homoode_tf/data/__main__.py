@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from homoode_tf.data import catalog, storage
+from homoode_tf.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.names:
         try:
             catalog.find(name)
-        except ValueError as error:
+        except UserError as error:
             parser.error(str(error))
     results = [_prepare(name, options.data_dir) for name in options.names]
     return 0 if all(results) else 1
