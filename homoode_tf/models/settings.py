@@ -49,16 +49,20 @@ def _of_both(ode: Iterable[str], deq: Iterable[str]) -> str:
     return f"{', '.join(ode)}; of a deq {', '.join(deq)}"
 
 
+def _with_the_layer(name: str, value: Any) -> None:
+    """The check of what means one thing to one layer and another to another: made at the end."""
+
+
 _CHECKS = {
     ODELayer: _solving(tfp.math.ode.Solver, solvers.names(), solvers.GRADIENTS),
     DEQ: _solving(fixed_point.FixedPointSolver, fixed_point.names(), fixed_point.MODES),
+    # A layer of one's own that is neither, or is yet to be made from its description.
+    object: _solving(
+        tfp.math.ode.Solver | fixed_point.FixedPointSolver,
+        solvers.names() + fixed_point.names(),
+        solvers.GRADIENTS + fixed_point.MODES,
+    ),
 }
-# Of a layer of one's own that is neither.
-_CHECKS_OF_OTHERS = _solving(
-    tfp.math.ode.Solver | fixed_point.FixedPointSolver,
-    solvers.names() + fixed_point.names(),
-    solvers.GRADIENTS + fixed_point.MODES,
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,13 +83,13 @@ class ModelSettings(Settings):
     solver: Any = setting(
         "dopri5",
         "The solver, of the ODE or of a deq's fixed point.",
-        check=_CHECKS_OF_OTHERS["solver"],
+        check=_with_the_layer,
         allowed=f"{_of_both(solvers.names(), fixed_point.names())}; or one's own",
     )
     gradient: str = setting(
         "backprop",
         "How the backward pass is made.",
-        check=_CHECKS_OF_OTHERS["gradient"],
+        check=_with_the_layer,
         allowed=_of_both(solvers.GRADIENTS, fixed_point.MODES),
     )
     initial_point: Any = _part("learned", "Where a homoode or a deq starts.", initial_point.names())
@@ -124,10 +128,9 @@ class ModelSettings(Settings):
         layer = self.layer
         kind = LAYERS.get(layer) if isinstance(layer, str) else type(layer)
         kind = kind or keras.saving.get_registered_object(layer)
-        for base, checks in _CHECKS.items():
-            if issubclass(kind, base):
-                for name, check in checks.items():
-                    check(name, getattr(self, name))
+        checks = next(checks for base, checks in _CHECKS.items() if issubclass(kind, base))
+        for name, check in checks.items():
+            check(name, getattr(self, name))
         channels = self.channels
         if channels % self.groups:
             raise InvalidValueError(f"groups must divide channels={channels}, got {self.groups}.")
