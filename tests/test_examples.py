@@ -14,6 +14,11 @@ import homoode_tf
 
 PACKAGE = pathlib.Path(homoode_tf.__file__).parent
 WITHOUT_AN_EXAMPLE = {
+    "LossScale": "a run makes it from its config",
+    "WeightAverage": "a run makes it from its config",
+    "build_initial_point_optimizer": "a run makes it from its config",
+    "build_task_optimizer": "a run makes it from its config",
+    "clip_to_global_norm": "a run does it by its config",
     "FixedPointSolver": "its subclasses have one",
     "ImplicitLayer": "its subclasses have one",
     "InitialPoint": "its subclasses have one",
