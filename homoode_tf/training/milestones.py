@@ -26,7 +26,8 @@ class Milestones:
 
     Example:
         >>> from homoode_tf.training.settings import TrainingSettings
-        >>> milestones = Milestones(TrainingSettings(batch_size=10, epochs=2.5), num_train=47)
+        >>> settings = TrainingSettings("digits", batch_size=10, epochs=2.5)
+        >>> milestones = Milestones(settings, num_train=47)
         >>> [step for step in range(11) if milestones.evaluates(step)]
         [4, 8, 10]
     """
