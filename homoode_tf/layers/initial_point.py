@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Initial points z(0) of a HomoODE: shared by all inputs and all positions, but for one."""
 
+from collections.abc import Mapping
+
 import keras
 import numpy as np
 import tensorflow as tf
 
+from homoode_tf import identifiers
 from homoode_tf.errors import InvalidValueError
 
 
@@ -223,13 +226,14 @@ def names() -> tuple[str, ...]:
     return tuple(_BY_NAME)
 
 
-def get(identifier: str | dict | keras.layers.Layer, **kwargs) -> keras.layers.Layer:
+def get(identifier: str | Mapping | keras.layers.Layer, **kwargs) -> keras.layers.Layer:
     """Returns an initial point from its name, its serialised form, or itself.
 
     Args:
-        identifier: "learned", "running_mean", "zeros", "alternating", "input"; a dictionary made
-            by `keras.saving.serialize_keras_object`; or any Keras layer that maps the condition x
-            to z(0) of the same shape. Such a layer of one's own gets the task's gradient.
+        identifier: "learned", "running_mean", "zeros", "alternating", "input"; the name of a layer
+            class registered with Keras; a dictionary made by
+            `keras.saving.serialize_keras_object`; or any Keras layer that maps the condition x to
+            z(0) of the same shape. Such a layer of one's own gets the task's gradient.
         **kwargs: Passed to the constructor when a name is given.
 
     Returns:
@@ -242,13 +246,4 @@ def get(identifier: str | dict | keras.layers.Layer, **kwargs) -> keras.layers.L
         >>> get("running_mean", momentum=0.9).momentum
         0.9
     """
-    if isinstance(identifier, dict):
-        identifier = keras.saving.deserialize_keras_object(identifier)
-    if isinstance(identifier, keras.layers.Layer):
-        return identifier
-    if identifier in _BY_NAME:
-        return _BY_NAME[identifier](**kwargs)
-    raise InvalidValueError(
-        f"initial_point must be one of {', '.join(map(repr, _BY_NAME))} or a Keras layer that maps "
-        f"the condition to z(0), got {identifier!r}."
-    )
+    return identifiers.resolve("initial_point", identifier, keras.layers.Layer, _BY_NAME, kwargs)

@@ -214,7 +214,7 @@ class TestInitialPoint:
         assert float(layer.initial_point.num_batches) == 1
 
     def test_errors(self):
-        with pytest.raises(ValueError, match="'learned', 'running_mean'"):
+        with pytest.raises(ValueError, match="one of learned, running_mean"):
             initial_point.get("best")
         with pytest.raises(ValueError, match="momentum"):
             RunningMeanInitialPoint(momentum=1.0)
