@@ -55,7 +55,7 @@ def test_adjoint_approaches_the_exact_gradient_of_smooth_dynamics():
     errors = []
     for tolerance in (1e-3, 1e-6):
         adjoint, exact = (
-            gradients(mode, "float64", tolerance, "gelu") for mode in ("adjoint", "backprop")
+            gradients(mode, "float64", tolerance, "gelu") for mode in ("adjoint", "checkpoint")
         )
         errors.append(max(distances(adjoint, exact).values()))
     assert errors[1] < 1e-4 < errors[0]
@@ -64,7 +64,7 @@ def test_adjoint_approaches_the_exact_gradient_of_smooth_dynamics():
 @pytest.mark.slow
 def test_adjoint_approaches_the_exact_gradient_across_kinks():
     """A ReLU's kink inside a step leaves the derivative an error of the order of the step."""
-    exact = gradients("backprop", "float64", 1e-9)
+    exact = gradients("checkpoint", "float64", 1e-9)
     errors = [
         max(distances(gradients("adjoint", "float64", tolerance), exact).values())
         for tolerance in (1e-3, 1e-6)
