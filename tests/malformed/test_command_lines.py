@@ -6,10 +6,11 @@ A case is flags, the text of a config file or None, what the message names, and 
 
 import json
 import pathlib
+import random
 import shutil
 import tempfile
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from configs import digits
@@ -202,6 +203,7 @@ _VALUES = [_OVERRIDES, _VALUES_IN_FILES] * 3 + [_OVERRIDES, _OTHER_FIELDS_IN_FIL
     chance=st.randoms(use_true_random=True),
     as_user=st.sampled_from([False] * 49 + [True]),
 )
+@example(case=(["--config.=1"], None, ["field"], (2,)), chance=random.Random(0), as_user=False)
 def test_is_refused_in_one_line_and_nothing_is_lost(materials, case, chance, as_user):
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
