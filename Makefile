@@ -17,7 +17,7 @@ train: .venv/installed
 	$(BIN)/python train.py --config=configs/digits.py --workdir=$(WORKDIR)
 
 test: .venv/installed lint
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 lint: .venv/installed
 	$(BIN)/ruff check .
