@@ -9,6 +9,10 @@ whatever is not a `UserError` is a mistake of ours, and keeps its traceback.
 class UserError(Exception):
     """Something that the user gave, or that surrounds the program, has to change."""
 
+    # Said again, although it is inherited: AutoGraph makes an error of a traced function anew, with
+    # the place in the source, and keeps the type only where this is the constructor.
+    __init__ = Exception.__init__
+
 
 class InvalidValueError(UserError, ValueError):
     """An argument or a field has a value that is not allowed."""

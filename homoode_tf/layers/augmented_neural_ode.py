@@ -36,9 +36,10 @@ class AugmentedNeuralODE(NeuralODE):
         ValueError: If an argument is not allowed, or the dynamics returns another shape than z's.
 
     Example:
-        >>> layer = AugmentedNeuralODE(ConvDynamics(64), extra_channels=32)
-        >>> layer(tf.random.normal([8, 16, 16, 32])).shape
-        TensorShape([8, 16, 16, 64])
+        >>> from homoode_tf.layers import AugmentedNeuralODE, ConvDynamics
+        >>> layer = AugmentedNeuralODE(ConvDynamics(8, groups=2), extra_channels=3)
+        >>> layer(tf.random.normal([2, 4, 4, 5])).shape
+        TensorShape([2, 4, 4, 8])
 
     Reference:
         Dupont, Doucet and Teh, "Augmented Neural ODEs", NeurIPS 2019,

@@ -1,19 +1,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """The deep equilibrium layer: the output is a fixed point."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
-from homoode_tf.checks import check_choice
+from homoode_tf import checks
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers.shared_start import SharedStart
 from homoode_tf.solvers import fixed_point
 
-# Of a solver given by name.
-_DEFAULTS = {"rtol": 1e-3, "atol": 1e-3, "max_num_iterations": 50, "on_failure": "warn"}
+# What a solver that a layer is given by name has, unless the layer's arguments say otherwise.
+_DEFAULTS = {"rtol": 1e-3, "atol": 1e-3}
+_SETTINGS = ("max_num_iterations", "on_failure")
+
+
+class Equilibrium(NamedTuple):
+    """The fixed point of a layer's dynamics.
+
+    Attributes:
+        final_state: z*, of shape (batch, ...), in the layer's `state_dtype`.
+        residual: rms(g(z) - z) of each sample, shape (batch,).
+        num_evaluations: int32 scalar, evaluations of g for the whole batch.
+        status: int32 of shape (batch,), values of `fixed_point.FixedPointStatus`.
+        added_loss: The weighted penalty on the Jacobian, a scalar; None where there is none.
+    """
+
+    final_state: tf.Tensor
+    residual: tf.Tensor
+    num_evaluations: tf.Tensor
+    status: tf.Tensor
+    added_loss: tf.Tensor | None
 
 
 @keras.saving.register_keras_serializable(package="homoode_tf")
@@ -34,19 +53,18 @@ class DEQ(SharedStart):
         solver: Name of a solver (`homoode_tf.solvers.fixed_point.names()`) or a
             `fixed_point.FixedPointSolver`, such as `fixed_point.Anderson(memory=8)`, which then has
             its own tolerances, limit and `on_failure`.
-        rtol: Relative tolerance; positive. A sample has converged where
-            rms(g - z) <= atol + rtol rms(g). This and what follows to max_num_iterations, and
-            `on_failure`, are for a solver given by name.
-        atol: Absolute tolerance; positive.
-        max_num_iterations: Largest number of iterations, of the forward and of the backward solve.
+        rtol: Relative tolerance of a solver given by name; by default 1e-3. A sample has converged
+            where rms(g - z) <= atol + rtol rms(g).
+        atol: Absolute tolerance of a solver given by name; by default 1e-3.
         gradient: "implicit" solves the adjoint equation by the same method, to the same tolerances;
             "phantom" differentiates five damped steps at the fixed point; "jacobian_free" one
             plain step.
         jacobian_weight: Weight of the added loss |dg/dz|^2 (Hutchinson's estimate, a sample's mean
             over its elements) that keeps the fixed point easy to find; 0 adds none.
         initial_point: Where the iteration starts: as of `HomoODE`.
-        on_failure: "warn", "raise" or "return" where samples do not converge.
-        **kwargs: Keras layer arguments (`name`, `dtype`, ...).
+        **kwargs: For a solver given by name: `max_num_iterations`, of the forward and of the
+            backward solve; `on_failure`, "warn", "raise" or "return" where samples do not converge.
+            Keras layer arguments (`name`, `dtype`, ...).
 
     Call arguments:
         inputs: The condition x, float tensor of shape (batch, ..., channels).
@@ -67,9 +85,10 @@ class DEQ(SharedStart):
         FixedPointError: With on_failure="raise"; a graph raises `tf.errors.InvalidArgumentError`.
 
     Example:
-        >>> layer = DEQ(ConvDynamics(64), solver="anderson", on_failure="return")
-        >>> layer(tf.random.normal([8, 16, 16, 64])).shape
-        TensorShape([8, 16, 16, 64])
+        >>> from homoode_tf.layers import DEQ, ConvDynamics
+        >>> layer = DEQ(ConvDynamics(8, groups=2), solver="anderson", on_failure="return")
+        >>> layer(tf.random.normal([2, 4, 4, 8])).shape
+        TensorShape([2, 4, 4, 8])
 
     Reference:
         Bai, Kolter and Koltun, "Deep Equilibrium Models", NeurIPS 2019,
@@ -79,101 +98,105 @@ class DEQ(SharedStart):
     def __init__(
         self,
         dynamics: keras.layers.Layer,
-        solver: str | fixed_point.FixedPointSolver = "anderson",
-        rtol: float = _DEFAULTS["rtol"],
-        atol: float = _DEFAULTS["atol"],
-        max_num_iterations: int = _DEFAULTS["max_num_iterations"],
+        solver: Any = "anderson",
+        rtol: float | None = None,
+        atol: float | None = None,
+        *,
         gradient: str = "implicit",
         jacobian_weight: float = 0.0,
-        initial_point: str | keras.layers.Layer = "zeros",
-        on_failure: str = _DEFAULTS["on_failure"],
+        initial_point: Any = "zeros",
         **kwargs,
     ):
+        settings = {"rtol": rtol, "atol": atol}
+        settings |= {name: kwargs.pop(name) for name in _SETTINGS if name in kwargs}
         super().__init__(dynamics, initial_point=initial_point, **kwargs)
         if self._dynamics_takes_time:
             raise InvalidValueError(
                 f"A fixed point has no time, but {type(dynamics).__name__}.call takes one: give "
                 "dynamics with call(self, z, x)."
             )
-        check_choice("gradient", gradient, fixed_point.MODES)
+        checks.check_choice("gradient", gradient, fixed_point.MODES)
         if not jacobian_weight >= 0:
             raise InvalidValueError(f"jacobian_weight must be at least 0, got {jacobian_weight!r}.")
-        options = {
-            "rtol": rtol,
-            "atol": atol,
-            "max_num_iterations": max_num_iterations,
-            "on_failure": on_failure,
-        }
-        self._solver = _make_solver(solver, options)
-        self.solver = solver
-        self.rtol = float(rtol)
-        self.atol = float(atol)
-        self.max_num_iterations = int(max_num_iterations)
+        settings = {name: value for name, value in settings.items() if value is not None}
+        if isinstance(solver, str) and solver in fixed_point.names():
+            settings = {**_DEFAULTS, **settings}
+        self.solver = fixed_point.get(solver, **settings)
         self.gradient = gradient
         self.jacobian_weight = float(jacobian_weight)
-        self.on_failure = on_failure
 
     def build(self, input_shape):
         super().build(input_shape)
         self.residual = self._replica_variable("residual", self.state_dtype.name, "mean")
 
-    def call(self, inputs, training=False):
-        condition, initial_state = self.begin(inputs)
-        evaluate = self.hold_dynamics(tf.shape(condition)[0], training)
+    def solve(
+        self,
+        inputs: tf.Tensor,
+        *,
+        solver: Any = None,
+        training: bool = False,
+        on_backward: Callable[[tf.Tensor], object] | None = None,
+    ) -> Equilibrium:
+        """Finds z* = g(z*; x), and changes nothing of the layer.
+
+        Args:
+            inputs: What the layer is called with.
+            solver: Another solver than the layer's own, as `fixed_point.get` takes it.
+            training: Whether the dynamics runs in training mode.
+            on_backward: Told within a backward pass how many evaluations of g it made.
+
+        Returns:
+            An `Equilibrium`.
+
+        Raises:
+            FixedPointError: As of the layer's call.
+
+        Example:
+            >>> import tensorflow as tf
+            >>> from homoode_tf.layers import ConvDynamics
+            >>> layer = DEQ(ConvDynamics(4, groups=2), on_failure="return")
+            >>> layer.solve(tf.ones([2, 3, 3, 4])).residual.shape
+            TensorShape([2])
+        """
+        inputs = self.prepare(inputs)
+        solver = self.solver if solver is None else fixed_point.get(solver)
+        field = self.bind_dynamics(tf.shape(inputs)[0], training)(self.condition(inputs))
 
         def fixed_map(state):
-            return evaluate(None, state, condition)
+            return field(None, [state])[0]
 
-        results = self._solver.solve(fixed_map, initial_state)
+        results = solver.solve(fixed_map, self.initial_state(inputs))
         state = fixed_point.differentiate(
             fixed_map,
             results.state,
             self.gradient,
-            adjoint_solver=self._solver,
-            on_backward=self.backward_nfe.assign,
+            adjoint_solver=solver,
+            on_backward=on_backward,
         )
         # The gradient goes through evaluations at the fixed point.
         evaluations = fixed_point.NUM_PHANTOM_STEPS if self.gradient == "phantom" else 1
-        self.report(self.forward_nfe, results.num_evaluations + evaluations)
-        self.report(self.residual, tf.reduce_max(results.residual))
+        loss = None
         if training and self.jacobian_weight:
             penalty = fixed_point.jacobian_penalty(fixed_map, results.state)
             # Keras adds all losses up in this dtype, float64 layers' too.
-            self.add_loss(self.jacobian_weight * tf.cast(penalty, keras.config.floatx()))
-        self.observe(state, training)
-        return tf.cast(state, self.compute_dtype)
+            loss = self.jacobian_weight * tf.cast(penalty, keras.config.floatx())
+        evaluations += results.num_evaluations
+        return Equilibrium(state, results.residual, evaluations, results.status, loss)
+
+    def observe(self, solution: Equilibrium, training: bool) -> None:
+        self.residual.assign(tf.reduce_max(solution.residual))
+        if solution.added_loss is not None:
+            self.add_loss(solution.added_loss)
+        super().observe(solution, training)
+
+    def serving_solver(self, step_control: str) -> fixed_point.FixedPointSolver:
+        """The layer's own solver: it has no steps to control."""
+        return self.solver
 
     def get_config(self):
         return {
             **super().get_config(),
             "solver": fixed_point.serialize(self.solver),
-            "rtol": self.rtol,
-            "atol": self.atol,
-            "max_num_iterations": self.max_num_iterations,
             "gradient": self.gradient,
             "jacobian_weight": self.jacobian_weight,
-            "on_failure": self.on_failure,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        return super().from_config({**config, "solver": fixed_point.deserialize(config["solver"])})
-
-
-def _make_solver(
-    solver: str | fixed_point.FixedPointSolver, options: Mapping[str, Any]
-) -> fixed_point.FixedPointSolver:
-    if isinstance(solver, str):
-        return fixed_point.get(solver, **options)
-    if not isinstance(solver, fixed_point.FixedPointSolver):
-        raise InvalidValueError(
-            f"solver must be one of {', '.join(fixed_point.names())} or a "
-            f"homoode_tf.solvers.fixed_point.FixedPointSolver, got {solver!r}."
-        )
-    changed = {name: value for name, value in options.items() if value != _DEFAULTS[name]}
-    if changed:
-        raise InvalidValueError(
-            f"{', '.join(changed)} belong to a solver given by name; this layer got an object "
-            f"together with {changed}. Set them on {type(solver).__name__} itself."
-        )
-    return solver

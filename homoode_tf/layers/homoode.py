@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The HomoODE layer: a shared initial point, a condition, and an ODE between them."""
 
+from typing import Any
+
 import keras
-import tensorflow as tf
-import tensorflow_probability as tfp
 
 from homoode_tf.layers.ode_layer import ODELayer
 from homoode_tf.layers.shared_start import SharedStart
-from homoode_tf.solvers.ode.solution import MAX_NUM_STEPS
 
 
 @keras.saving.register_keras_serializable(package="homoode_tf")
@@ -30,26 +29,31 @@ class HomoODE(SharedStart, ODELayer):
     Args:
         dynamics: Keras layer called as `dynamics(z, x)`, or `dynamics(t, z, x)` where the first
             argument of its `call` is named `t` or `time`. Returns dz/dt, of z's shape.
-        solver: Name of a solver (`homoode_tf.solvers.names()`) or any `tfp.math.ode.Solver`.
-        rtol: Relative tolerance of the solver, for a solver given by name; positive.
-        atol: Absolute tolerance of the solver, for a solver given by name; positive.
+        solver: Name of a solver (`homoode_tf.solvers.names()`) or any `tfp.math.ode.Solver`, which
+            then has its own settings.
+        rtol: Relative tolerance of a solver given by name; by default 1e-3.
+        atol: Absolute tolerance of a solver given by name; by default 1e-3.
         final_time: T; positive.
-        gradient: How the backward pass is made, for a solver given by name. "checkpoint" is the
-            exact derivative of the steps taken and stores one state a step; "backprop" is the same
-            derivative with everything stored; "adjoint" integrates the adjoint ODE, as exactly as
-            its tolerance (ten times rtol and atol), with constant memory. Measured with the
-            CIFAR-10 model at batch 64 and 1e-3 (`benchmarks.train_step`), a training step took
-            0.44, 0.35 and 0.98 s and 443, 978 and 452 MiB: hence the default, which is exact and
-            grows little with the number of steps, at a quarter more time than the fastest.
-        step_control: "batch" takes one step size for all samples, the faster way to train; "sample"
-            gives each its own, so that its result does not depend on its batch mates. For a solver
-            given by name.
         initial_point: "learned", "running_mean", "zeros", "alternating", "input", or a Keras layer
             that maps x to z(0) of the same shape.
-        max_num_steps: Largest number of steps tried, for a solver given by name. XLA
-            (jit_compile=True) compiles "checkpoint" and "backprop" if it is at most 1024, and
-            reserves the memory of so many steps.
-        **kwargs: Keras layer arguments (`name`, `dtype`, ...).
+        **kwargs: Other settings of a solver given by name, all those of
+            `homoode_tf.solvers.RungeKutta`, among them:
+
+            * `gradient`: how the backward pass is made. "checkpoint", the default, is the exact
+              derivative of the steps taken and stores one state a step; "backprop" is the same
+              derivative with everything stored; "adjoint" integrates the adjoint ODE, as exactly as
+              its tolerance (ten times rtol and atol), with constant memory. Measured with the
+              CIFAR-10 model at batch 64 and 1e-3 (`benchmarks.train_step`), a training step took
+              0.44, 0.35 and 0.98 s and 443, 978 and 452 MiB: hence the default, which is exact and
+              grows little with the number of steps, at a quarter more time than the fastest.
+            * `step_control`: "batch", the default, takes one step size for all samples, the faster
+              way to train; "sample" gives each its own, so that its result does not depend on its
+              batch mates.
+            * `max_num_steps`: largest number of steps tried. XLA (jit_compile=True) compiles
+              "checkpoint" and "backprop" if it is at most 1024, and reserves the memory of so many
+              steps.
+
+            Keras layer arguments (`name`, `dtype`, ...).
 
     Call arguments:
         inputs: The condition x, float tensor of shape (batch, ..., channels). Batch size and,
@@ -71,10 +75,11 @@ class HomoODE(SharedStart, ODELayer):
             `tf.errors.InvalidArgumentError` with the same message.
 
     Example:
-        >>> layer = HomoODE(ConvDynamics(64), rtol=1e-3, atol=1e-3)
-        >>> z = layer(tf.random.normal([8, 16, 16, 64]))
+        >>> from homoode_tf.layers import ConvDynamics, HomoODE
+        >>> layer = HomoODE(ConvDynamics(8, groups=2), rtol=1e-3, atol=1e-3)
+        >>> z = layer(tf.random.normal([2, 4, 4, 8]))
         >>> z.shape, int(layer.forward_nfe) > 0
-        (TensorShape([8, 16, 16, 64]), True)
+        (TensorShape([2, 4, 4, 8]), True)
 
     Reference:
         Ding et al., "Two Sides of the Same Coin: Bridging Deep Equilibrium Models and Neural ODEs
@@ -84,31 +89,14 @@ class HomoODE(SharedStart, ODELayer):
     def __init__(
         self,
         dynamics: keras.layers.Layer,
-        solver: str | tfp.math.ode.Solver = "dopri5",
-        rtol: float = 1e-3,
-        atol: float = 1e-3,
+        solver: Any = "dopri5",
+        rtol: float | None = None,
+        atol: float | None = None,
         final_time: float = 1.0,
-        gradient: str = "checkpoint",
-        step_control: str = "batch",
-        initial_point: str | keras.layers.Layer = "learned",
-        max_num_steps: int = MAX_NUM_STEPS,
+        *,
+        initial_point: Any = "learned",
         **kwargs,
     ):
         super().__init__(
-            dynamics,
-            solver,
-            rtol,
-            atol,
-            final_time,
-            gradient,
-            step_control,
-            max_num_steps,
-            initial_point=initial_point,
-            **kwargs,
+            dynamics, solver, rtol, atol, final_time, initial_point=initial_point, **kwargs
         )
-
-    def call(self, inputs, training=False):
-        condition, initial_state = self.begin(inputs)
-        final_state = self.integrate(initial_state, condition, training)
-        self.observe(final_state, training)
-        return tf.cast(final_state, self.compute_dtype)

@@ -1,19 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """What all implicit layers share: dynamics, their evaluation within a solve, and counters."""
 
-import contextlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from homoode_tf.errors import InvalidValueError
+from homoode_tf.layers.serving_scope import current_step_control
 from homoode_tf.layers.variational_dropout import draw_masks, hold_masks
+
+Tensors = list[tf.Tensor]
 
 
 class ImplicitLayer(keras.layers.Layer):
     """Base of the layers whose output a solver finds by evaluating `dynamics` many times.
+
+    A subclass says where the state starts (`initial_state`), what the condition is, how to `solve`,
+    and what is to be remembered of a solution (`observe`); a call does these three in turn.
 
     The state is float32 even under a half-precision policy (float64 under "float64"), so that the
     solver has the digits it needs; the dynamics computes in its own dtype policy.
@@ -40,7 +46,6 @@ class ImplicitLayer(keras.layers.Layer):
         super().__init__(**kwargs)
         self.dynamics = dynamics
         self._dynamics_takes_time = _takes_time(dynamics, self.has_condition)
-        self._serves = False
 
     def build(self, input_shape):
         self.forward_nfe = self._counter("forward_nfe")
@@ -66,27 +71,62 @@ class ImplicitLayer(keras.layers.Layer):
         """The dtype of the state: float32, or float64 under that policy."""
         return tf.float64 if self.compute_dtype == "float64" else tf.float32
 
-    @contextlib.contextmanager
-    def serving(self, step_control: str) -> Iterator[None]:
-        """Within this context the layer solves for its output alone, as an exported model does.
+    def call(self, inputs, training=False):
+        step_control = current_step_control()
+        if step_control is not None:
+            solution = self.solve(inputs, solver=self.serving_solver(step_control))
+            return tf.cast(solution.final_state, self.compute_dtype)
+        solution = self.solve(inputs, training=training, on_backward=self.backward_nfe.assign)
+        self.observe(solution, training)
+        return tf.cast(solution.final_state, self.compute_dtype)
 
-        What is traced here changes no variable. It has no effect on functions traced before.
+    def solve(
+        self,
+        inputs: tf.Tensor,
+        *,
+        solver: Any = None,
+        training: bool = False,
+        on_backward: Callable[[tf.Tensor], object] | None = None,
+    ) -> Any:
+        """Finds the output for some inputs, and changes nothing of the layer.
 
         Args:
-            step_control: Of a solver that steps, "batch" or "sample".
+            inputs: What the layer is called with.
+            solver: Another solver than the layer's own.
+            training: Whether the dynamics runs in training mode.
+            on_backward: Told within a backward pass how many evaluations it made.
+
+        Returns:
+            A named tuple that has `final_state`, `num_evaluations` and `status`.
         """
-        self._serves = True
-        try:
-            yield
-        finally:
-            self._serves = False
+        raise NotImplementedError
 
-    def report(self, variable: keras.Variable, value: tf.Tensor) -> None:
-        """Sets a variable that tells of the last pass, where somebody can read it."""
-        if not self._serves:
-            variable.assign(value)
+    def observe(self, solution: Any, training: bool) -> None:
+        """Remembers what there is to remember of a solution; called once a call."""
+        self.forward_nfe.assign(solution.num_evaluations)
 
-    def hold_dynamics(self, batch_size: tf.Tensor, training: bool) -> Callable[..., tf.Tensor]:
+    def serving_solver(self, step_control: str) -> Any:
+        """The solver that an exported model takes, which solves for the output alone."""
+        raise NotImplementedError
+
+    def prepare(self, inputs: Any) -> tf.Tensor:
+        """Returns inputs as a call gets them: a tensor of the layer's compute dtype, once built."""
+        inputs = tf.cast(tf.convert_to_tensor(inputs), self.compute_dtype)
+        if not self.built:
+            self.build(inputs.shape)
+        return inputs
+
+    def initial_state(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns z(0) for the layer's inputs."""
+        return inputs
+
+    def condition(self, inputs: tf.Tensor) -> Tensors:
+        """Returns what the dynamics is given beside the state: [x], or nothing."""
+        return [tf.cast(inputs, self.state_dtype)] if self.has_condition else []
+
+    def bind_dynamics(
+        self, batch_size: tf.Tensor, training: bool
+    ) -> Callable[[Tensors], Callable[[tf.Tensor, Tensors], Tensors]]:
         """Draws the dropout masks of one pass and returns the dynamics under them.
 
         Args:
@@ -94,18 +134,22 @@ class ImplicitLayer(keras.layers.Layer):
             training: Whether the dynamics runs in training mode.
 
         Returns:
-            A function of (time, state, *condition) that returns a tensor of the state's dtype, the
-            same for the same arguments however often it is called.
+            What closes the dynamics over a condition (`Problem.bind`). The field that it returns
+            gives the same for the same arguments however often it is called.
         """
         masks = draw_masks(self.dynamics, batch_size, training)
+        takes_time = self._dynamics_takes_time
 
-        def evaluate(time, state, *condition):
-            arguments = (time,) if self._dynamics_takes_time else ()
-            with hold_masks(masks):
-                output = self.dynamics(*arguments, state, *condition, training=training)
-            return tf.cast(output, state.dtype)
+        def bind(condition):
+            def field(time, state):
+                arguments = (time, *state) if takes_time else state
+                with hold_masks(masks):
+                    output = self.dynamics(*arguments, *condition, training=training)
+                return [tf.cast(output, state[0].dtype)]
 
-        return evaluate
+            return field
+
+        return bind
 
     def _counter(self, name: str) -> keras.Variable:
         return self._replica_variable(name, "int64", "only_first_replica")

@@ -2,7 +2,6 @@
 """The Neural ODE layer: the input is where the state starts."""
 
 import keras
-import tensorflow as tf
 
 from homoode_tf.layers.ode_layer import ODELayer
 
@@ -21,14 +20,9 @@ class NeuralODE(ODELayer):
     Args:
         dynamics: Keras layer called as `dynamics(z)`, or `dynamics(t, z)` where the first argument
             of its `call` is named `t` or `time`. Returns dz/dt, of z's shape.
-        solver: As of `HomoODE`, and so are the arguments that follow.
-        rtol: Relative tolerance of the solver, for a solver given by name; positive.
-        atol: Absolute tolerance of the solver, for a solver given by name; positive.
-        final_time: T; positive.
-        gradient: "adjoint", "checkpoint" or "backprop", for a solver given by name.
-        step_control: "batch" or "sample", for a solver given by name.
-        max_num_steps: Largest number of steps tried, for a solver given by name.
-        **kwargs: Keras layer arguments (`name`, `dtype`, ...).
+        solver: As of `HomoODE`.
+        **kwargs: `rtol`, `atol`, `final_time` and other settings of a solver given by name, and
+            Keras layer arguments, as of `HomoODE`.
 
     Call arguments:
         inputs: x, float tensor of shape (batch, ..., channels).
@@ -46,8 +40,9 @@ class NeuralODE(ODELayer):
         SolverError: As of `HomoODE`.
 
     Example:
-        >>> NeuralODE(ConvDynamics(64))(tf.random.normal([8, 16, 16, 64])).shape
-        TensorShape([8, 16, 16, 64])
+        >>> from homoode_tf.layers import ConvDynamics, NeuralODE
+        >>> NeuralODE(ConvDynamics(8, groups=2))(tf.random.normal([2, 4, 4, 8])).shape
+        TensorShape([2, 4, 4, 8])
 
     Reference:
         Chen et al., "Neural Ordinary Differential Equations", NeurIPS 2018,
@@ -60,14 +55,6 @@ class NeuralODE(ODELayer):
         super().build(input_shape)
         self.build_dynamics(state_shape=self.compute_output_shape(input_shape))
         self.fix_channels(input_shape)
-
-    def call(self, inputs, training=False):
-        final_state = self.integrate(self.initial_state(inputs), None, training)
-        return tf.cast(final_state, self.compute_dtype)
-
-    def initial_state(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns z(0) for the layer's inputs."""
-        return inputs
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)

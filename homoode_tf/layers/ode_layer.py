@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The solve that all continuous-depth layers share: z' = F(t, z; x) from 0 to the final time."""
 
-import contextlib
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -11,36 +12,61 @@ import tensorflow_probability as tfp
 from homoode_tf import solvers
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers.implicit_layer import ImplicitLayer
-from homoode_tf.solvers.ode import counting, serialization
-from homoode_tf.solvers.ode.solution import MAX_NUM_STEPS
+from homoode_tf.solvers.ode import lookup, statement
+from homoode_tf.solvers.ode.problem import Problem
 
-_DEFAULT_RTOL = 1e-3
-_DEFAULT_ATOL = 1e-3
-_DEFAULT_GRADIENT = "checkpoint"
+_SETTINGS = tuple(field.name for field in dataclasses.fields(solvers.Settings))
+# What a solver that a layer is given by name has, unless the layer's arguments say otherwise.
+_DEFAULTS = {"rtol": 1e-3, "atol": 1e-3, "gradient": "checkpoint"}
+# The adjoint to ten times the tolerance: with the CIFAR-10 model, eight images and 1e-3 it takes 26
+# evaluations instead of 67, and the gradient's error grows from 2.0 to 2.4 per cent, by which the
+# exact derivative of that forward solve is off as well.
+_ADJOINT_FACTOR = 10.0
+
+
+class ODESolution(NamedTuple):
+    """The solution of a layer's ODE.
+
+    Attributes:
+        states: z at the times asked for, shape (batch, times, ...), in the layer's `state_dtype`.
+        times: Shape (times,).
+        num_evaluations: int32 scalar, evaluations of F for the whole batch.
+        status: int32 scalar or (batch,), a value of `homoode_tf.solvers.Status`.
+        diagnostics: The solver's own account; see `homoode_tf.solvers.Diagnostics`.
+    """
+
+    states: tf.Tensor
+    times: tf.Tensor
+    num_evaluations: tf.Tensor
+    status: tf.Tensor
+    diagnostics: tfp.math.ode.Diagnostics
+
+    @property
+    def final_state(self) -> tf.Tensor:
+        """Z at the last of the times, shape (batch, ...)."""
+        # Of a single time no part has to be copied.
+        single = self.states.shape[1] == 1
+        return tf.squeeze(self.states, 1) if single else self.states[:, -1]
 
 
 class ODELayer(ImplicitLayer):
     """Base of the layers whose output is the state z(T) of an ODE with dynamics F.
 
-    A subclass decides in its `call` what the initial state and the condition are, and hands them
-    to `integrate`.
+    A subclass decides in `initial_state` and `condition` what z(0) and x are.
 
     Args:
         dynamics: As of `ImplicitLayer`; returns dz/dt, of z's shape.
-        solver: Name of a solver (`homoode_tf.solvers.names()`) or any `tfp.math.ode.Solver`.
-        rtol: Relative tolerance, for a solver given by name.
-        atol: Absolute tolerance, for a solver given by name.
+        solver: Name of a solver (`homoode_tf.solvers.names()`), any `tfp.math.ode.Solver`, or what
+            else `homoode_tf.solvers.get` knows.
+        rtol: Relative tolerance of a solver given by name.
+        atol: Absolute tolerance of a solver given by name.
         final_time: T, in the unit of the dynamics' time; the solve starts at 0.
-        gradient: A mode of `homoode_tf.solvers`, for a solver given by name; "adjoint" is solved to
-            ten times the tolerances.
-        step_control: "batch" (one step size for all samples, the faster) or "sample" (each sample
-            its own, so that its result does not depend on the others), for a solver given by name.
-        max_num_steps: Largest number of steps tried, for a solver given by name. XLA
-            (jit_compile=True) compiles "checkpoint" and "backprop" if it is at most 1024, and
-            reserves the memory of so many steps.
-        **kwargs: Keras layer arguments (`name`, `dtype`, ...).
+        **kwargs: Other settings of `homoode_tf.solvers.RungeKutta` for a solver given by name; what
+            is not given is as there, but for rtol = atol = 1e-3, gradient="checkpoint", and ten
+            times the tolerances for an adjoint. Keras layer arguments (`name`, `dtype`, ...).
 
     Attributes:
+        solver: The solver.
         step_size: scalar variable of the state's dtype, with which the next solve begins: what
             the last training batch found right for its first step. None where the solver does
             not control its step or is not of this package.
@@ -52,189 +78,183 @@ class ODELayer(ImplicitLayer):
     def __init__(
         self,
         dynamics: keras.layers.Layer,
-        solver: str | tfp.math.ode.Solver = "dopri5",
-        rtol: float = _DEFAULT_RTOL,
-        atol: float = _DEFAULT_ATOL,
+        solver: Any = "dopri5",
+        rtol: float | None = None,
+        atol: float | None = None,
         final_time: float = 1.0,
-        gradient: str = _DEFAULT_GRADIENT,
-        step_control: str = "batch",
-        max_num_steps: int = MAX_NUM_STEPS,
         **kwargs,
     ):
+        # Both Keras and the solver know a name: here it is the layer's.
+        settings = {"rtol": rtol, "atol": atol}
+        settings |= {n: kwargs.pop(n) for n in _SETTINGS if n in kwargs and n != "name"}
         super().__init__(dynamics, **kwargs)
-        for name, value in (("rtol", rtol), ("atol", atol), ("final_time", final_time)):
-            if not value > 0:
-                raise InvalidValueError(f"{name} must be positive, got {value!r}.")
-        self.solver = solver
-        self.rtol = float(rtol)
-        self.atol = float(atol)
+        if not final_time > 0:
+            raise InvalidValueError(f"final_time must be positive, got {final_time!r}.")
         self.final_time = float(final_time)
-        self.gradient = gradient
-        self.step_control = step_control
-        self.max_num_steps = max_num_steps
-        self._solver = self._make_solver(step_control, gradient)
-        # The first step while the layer serves; otherwise it is `step_size`'s.
-        self._constant_step_size: float | None = None
+        self.solver = _make_solver(solver, settings)
         # Where XLA cannot compile the backward pass, Keras's jit_compile="auto" is to know.
-        self.supports_jit = getattr(self._solver, "gradient_compiles", True)
-
-    def _make_solver(self, step_control: str, gradient: str) -> tfp.math.ode.Solver:
-        if isinstance(self.solver, str):
-            # The adjoint to ten times the tolerance: with the CIFAR-10 model, eight images and 1e-3
-            # it takes 26 evaluations instead of 67, and the gradient's error grows from 2.0 to 2.4
-            # per cent, by which the exact derivative of that forward solve is off as well.
-            return solvers.get(
-                self.solver,
-                rtol=self.rtol,
-                atol=self.atol,
-                gradient=gradient,
-                step_control=step_control,
-                max_num_steps=self.max_num_steps,
-                adjoint_rtol=10 * self.rtol,
-                adjoint_atol=10 * self.atol,
-            )
-        if not isinstance(self.solver, tfp.math.ode.Solver):
-            raise InvalidValueError(
-                f"solver must be one of {', '.join(solvers.names())} or a tfp.math.ode.Solver, "
-                f"got {self.solver!r}."
-            )
-        given = (self.rtol, self.atol, self.gradient, self.step_control, self.max_num_steps)
-        if given != (_DEFAULT_RTOL, _DEFAULT_ATOL, _DEFAULT_GRADIENT, "batch", MAX_NUM_STEPS):
-            raise InvalidValueError(
-                "rtol, atol, gradient, step_control and max_num_steps belong to a solver given by "
-                f"name; this layer got the object {self.solver!r} together with rtol={self.rtol}, "
-                f"atol={self.atol}, gradient={self.gradient!r}, "
-                f"step_control={self.step_control!r}, max_num_steps={self.max_num_steps}. Set them "
-                "on the solver itself."
-            )
-        return self.solver
-
-    @contextlib.contextmanager
-    def controlling_steps_by(self, step_control: str) -> Iterator[None]:
-        """Within this context the solver controls its steps by "batch" or by "sample".
-
-        It has no effect on functions traced before. Fixed steps treat all samples alike, and stay.
-
-        Args:
-            step_control: As in the constructor.
-
-        Raises:
-            ValueError: If it is neither, or is "sample" and the solver is not of this package.
-        """
-        own = self._solver
-        self._solver = self._changed_solver(step_control)
-        try:
-            yield
-        finally:
-            self._solver = own
-
-    @contextlib.contextmanager
-    def serving(self, step_control: str) -> Iterator[None]:
-        """Within this context the layer solves for its output alone, as an exported model does.
-
-        What is traced here changes no variable, records nothing for a gradient, and has the
-        `step_size` as it is now for its first step, a constant. So it has loops, but no branch in
-        which the dynamics is evaluated. It has no effect on functions traced before.
-
-        Args:
-            step_control: As of `controlling_steps_by`.
-
-        Raises:
-            ValueError: As of `controlling_steps_by`.
-        """
-        own = self._solver
-        # The mode whose forward pass is the plain solve.
-        self._solver = self._changed_solver(step_control, gradient="adjoint")
-        if self.step_size is not None:
-            # Of replicas that each have their own it is the mean.
-            self._constant_step_size = float(tf.convert_to_tensor(self.step_size.value))
-        try:
-            with super().serving(step_control):
-                yield
-        finally:
-            self._solver, self._constant_step_size = own, None
-
-    def _changed_solver(self, step_control: str, gradient: str | None = None):
-        """The layer's solver with another step control and, where given, another gradient."""
-        own = self._solver
-        if isinstance(self.solver, str):
-            return self._make_solver(step_control, gradient or self.gradient)
-        if isinstance(own, solvers.RungeKutta):
-            changes = {"gradient": gradient} if gradient else {}
-            if own.adaptive:
-                changes["step_control"] = step_control
-            return own.replace(**changes)
-        if step_control != "batch":
-            raise InvalidValueError(
-                f"step_control must be 'batch' with {type(own).__name__}, which takes one step for "
-                f"the whole batch, got {step_control!r}. Give {self.name!r} a solver by name."
-            )
-        return own
+        self.supports_jit = getattr(self.solver, "gradient_compiles", True)
 
     def build(self, input_shape):
         super().build(input_shape)
         self.step_size = None
-        if isinstance(self._solver, solvers.RungeKutta) and self._solver.adaptive:
+        if isinstance(self.solver, solvers.RungeKutta) and self.solver.adaptive:
             # Zero: no batch was solved yet, and the solver chooses its first step itself.
             self.step_size = self._replica_variable("step_size", self.state_dtype.name, "mean")
 
-    def integrate(
-        self, initial_state: tf.Tensor, condition: tf.Tensor | None, training: bool
-    ) -> tf.Tensor:
-        """Solves dz/dt = F(t, z; x), z(0) = initial_state.
+    def solve(
+        self,
+        inputs: tf.Tensor,
+        times: Any = None,
+        solver: Any = None,
+        training: bool = False,
+        on_backward: Callable[[tf.Tensor], object] | None = None,
+    ) -> ODESolution:
+        """Solves z' = F(t, z; x), z(0) = z0, and changes nothing of the layer.
+
+        With training=True the dynamics draws its dropout masks from the layer's random state, as
+        every call does.
 
         Args:
-            initial_state: z(0), of shape (batch, ...).
-            condition: x, of shape (batch, ...), or None for dynamics without; gradients reach it.
+            inputs: What the layer is called with.
+            times: Where the solution is asked for, increasing from 0 on: a list or tensor of shape
+                (times,), or `tfp.math.ode.ChosenBySolver(T)` for all steps. None is the final time.
+            solver: Another solver than the layer's own, as `homoode_tf.solvers.get` takes it, for
+                instance `layer.solver.replace(step_control="sample")`.
             training: Whether the dynamics runs in training mode.
+            on_backward: Told within the backward pass how many evaluations of F it made, an int32
+                scalar.
 
         Returns:
-            z(T), of the shape of the initial state, in `state_dtype`.
+            An `ODESolution`.
+
+        Raises:
+            ValueError: If an argument is not allowed.
+            SolverError: As of the layer's call.
+
+        Example:
+            >>> import tensorflow as tf
+            >>> from homoode_tf.layers import ConvDynamics, NeuralODE
+            >>> layer = NeuralODE(ConvDynamics(4, groups=2))
+            >>> layer.solve(tf.ones([2, 3, 3, 4]), times=[0.5, 1.0]).states.shape
+            TensorShape([2, 2, 3, 3, 4])
         """
-        initial_state = tf.cast(initial_state, self.state_dtype)
-        constants = {}
-        if condition is not None:
-            constants["condition"] = tf.cast(condition, self.state_dtype)
-        evaluate = self.hold_dynamics(tf.shape(initial_state)[0], training)
-
-        def ode_fn(time, state, **constants):
-            return evaluate(time, state, *constants.values())
-
-        step_size = self._constant_step_size
-        if step_size is None and self.step_size is not None:
-            step_size = self.step_size.value
-        results = counting.solve_counted(
-            self._solver,
-            ode_fn,
-            initial_state=initial_state,
-            final_time=self.final_time,
-            constants=constants,
-            on_backward=self.backward_nfe.assign,
-            first_step_size=step_size,
+        inputs = self.prepare(inputs)
+        solver = self.solver if solver is None else _make_solver(solver, {})
+        problem = self.problem(inputs, times, training, on_backward)
+        solution = lookup.as_problem_solver(solver).solve_problem(
+            problem, self._first_step_size(solver)
         )
-        self.report(self.forward_nfe, results.diagnostics.num_ode_fn_evaluations)
+        states = solution.states[0]
+        if states.shape[0] == 1:
+            states = tf.expand_dims(states[0], 1)
+        else:
+            order = [1, 0, *range(2, states.shape.rank)]
+            states = tf.transpose(states, order)
+        shape = problem.initial_state[0].shape
+        states.set_shape([shape[0], states.shape[1], *shape[1:]])
+        diagnostics = solution.diagnostics
+        return ODESolution(
+            states,
+            solution.times,
+            diagnostics.num_ode_fn_evaluations,
+            diagnostics.status,
+            diagnostics,
+        )
+
+    def problem(
+        self,
+        inputs: tf.Tensor,
+        times: Any = None,
+        training: bool = False,
+        on_backward: Callable[[tf.Tensor], object] | None = None,
+    ) -> Problem:
+        """States the layer's initial value problem; the arguments are those of `solve`."""
+        state = tf.cast(self.initial_state(inputs), self.state_dtype)
+        every_step = isinstance(times, tfp.math.ode.ChosenBySolver)
+        times = [times.final_time] if every_step else times
+        times = [self.final_time] if times is None else times
+        return Problem(
+            bind=self.bind_dynamics(tf.shape(state)[0], training),
+            constants=self.condition(inputs),
+            initial_time=tf.zeros([], self.state_dtype),
+            initial_state=[state],
+            solution_times=statement.as_times(times, self.state_dtype),
+            every_step=every_step,
+            differentiable_times=any(tf.is_tensor(t) for t in tf.nest.flatten(times)),
+            on_backward=on_backward,
+        )
+
+    def observe(self, solution: ODESolution, training: bool) -> None:
+        super().observe(solution, training)
         if training and self.step_size is not None:
             # Neighbouring batches want nearly the same first step: remembering it saves the
             # evaluations that choosing it costs, and the rejection of a step too long.
-            self.step_size.assign(tf.reduce_min(results.diagnostics.first_step_size))
-        final_state = results.states[0]
-        final_state.set_shape(initial_state.shape)
-        return final_state
+            self.step_size.assign(tf.reduce_min(solution.diagnostics.first_step_size))
+
+    def serving_solver(self, step_control: str) -> tfp.math.ode.Solver:
+        """The layer's solver for an exported model.
+
+        It controls its steps as asked for (fixed steps treat all samples alike, and stay), has the
+        `step_size` as it is now for its first step, a constant, and records nothing for a gradient:
+        so it has loops, but no branch in which the dynamics is evaluated.
+
+        Args:
+            step_control: "sample" or "batch".
+
+        Raises:
+            ValueError: If it is neither, or is "sample" and the solver is not of this package.
+        """
+        if isinstance(self.solver, solvers.RungeKutta):
+            # The mode whose forward pass is the plain solve.
+            changes = {"gradient": "adjoint"}
+            if self.solver.adaptive:
+                # Of replicas that each have their own it is the mean.
+                size = float(tf.convert_to_tensor(self.step_size.value))
+                changes |= {"step_control": step_control, "first_step_size": size or None}
+            return self.solver.replace(**changes)
+        if step_control != "batch":
+            name = type(self.solver).__name__
+            raise InvalidValueError(
+                f"step_control must be 'batch' with {name}, which takes one step for the whole "
+                f"batch, got {step_control!r}. Give {self.name!r} a solver by name."
+            )
+        return self.solver
+
+    def _first_step_size(self, solver: tfp.math.ode.Solver) -> tf.Tensor | None:
+        """What was remembered, for a solver that can use it and has no setting of its own."""
+        if self.step_size is None or not isinstance(solver, solvers.RungeKutta):
+            return None
+        settled = not solver.adaptive or solver.settings.first_step_size is not None
+        return None if settled else self.step_size.value
 
     def get_config(self):
         return {
             **super().get_config(),
-            "solver": serialization.serialize(self.solver),
-            "rtol": self.rtol,
-            "atol": self.atol,
+            "solver": solvers.serialize(self.solver),
             "final_time": self.final_time,
-            "gradient": self.gradient,
-            "step_control": self.step_control,
-            "max_num_steps": self.max_num_steps,
         }
 
     @classmethod
     def from_config(cls, config):
-        return super().from_config(
-            {**config, "solver": serialization.deserialize(config["solver"])}
-        )
+        config = dict(config)
+        if isinstance(config["solver"], Mapping):
+            # Older files hold, beside a solver object, defaults that meant nothing there.
+            for name in ("rtol", "atol", "gradient", "step_control", "max_num_steps"):
+                config.pop(name, None)
+        return super().from_config(config)
+
+
+def _make_solver(solver: Any, settings: Mapping[str, Any]) -> tfp.math.ode.Solver:
+    """The solver of a layer: settings are for one given by name."""
+    settings = {name: value for name, value in settings.items() if value is not None}
+    for name in ("rtol", "atol"):
+        if not settings.get(name, 1.0) > 0:
+            raise InvalidValueError(f"{name} must be positive, got {settings[name]!r}.")
+    if not isinstance(solver, str) or solver not in solvers.names():
+        return solvers.get(solver, **settings)
+    settings = {**_DEFAULTS, **settings}
+    if not {"num_steps", "step_size"} & settings.keys():
+        settings.setdefault("adjoint_rtol", _ADJOINT_FACTOR * settings["rtol"])
+        settings.setdefault("adjoint_atol", _ADJOINT_FACTOR * settings["atol"])
+    return solvers.get(solver, **settings)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What HomoODE and DEQ share: the input is the condition, and one initial point serves all."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -21,7 +23,7 @@ class SharedStart(ImplicitLayer):
         initial_point: The layer that makes z(0).
     """
 
-    def __init__(self, *args, initial_point: str | keras.layers.Layer, **kwargs):
+    def __init__(self, *args, initial_point: Any, **kwargs):
         super().__init__(*args, **kwargs)
         self.initial_point = initial_points.get(initial_point)
 
@@ -32,15 +34,16 @@ class SharedStart(ImplicitLayer):
             self.initial_point.build(input_shape)
         self.fix_channels(input_shape)
 
-    def begin(self, inputs: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns the condition x and z(0), both of the inputs' shape and of `state_dtype`."""
-        condition = tf.cast(inputs, self.state_dtype)
-        return condition, tf.cast(self.initial_point(condition), self.state_dtype)
+    def initial_state(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Returns z(0), of the inputs' shape and of `state_dtype`."""
+        (condition,) = self.condition(inputs)
+        return tf.cast(self.initial_point(condition), self.state_dtype)
 
-    def observe(self, solutions: tf.Tensor, training: bool) -> None:
-        """Lets the initial point learn from the solutions of a training batch."""
+    def observe(self, solution: Any, training: bool) -> None:
+        """Lets the initial point learn from the solutions of a training batch, too."""
+        super().observe(solution, training)
         if training and isinstance(self.initial_point, initial_points.InitialPoint):
-            self.initial_point.observe(solutions)
+            self.initial_point.observe(solution.final_state)
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Writes a trained classifier as a SavedModel that needs nothing of this package to run."""
 
-import contextlib
 import pathlib
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 
-from homoode_tf.layers import ImplicitLayer
+from homoode_tf.layers.serving_scope import serving_scope
 from homoode_tf.serving import checksums
 
 SIGNATURE = "serve"
@@ -67,10 +66,7 @@ def save(
     module.serve = serve
     if class_names:
         module.class_names = tf.function(lambda: tf.constant(list(class_names)), input_signature=[])
-    with contextlib.ExitStack() as stack:
-        for layer in model._flatten_layers():
-            if isinstance(layer, ImplicitLayer):
-                stack.enter_context(layer.serving(step_control))
+    with serving_scope(step_control):
         tf.saved_model.save(
             module,
             str(directory),

@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from homoode_tf.layers import HomoODE
-from homoode_tf.report.plot import follow
+from homoode_tf.plot import follow
 from scripts.two_sides import figures, learned, measure, page
 from scripts.two_sides.problem import RotatingMap, draw_conditions, sharp_map, small_map
 

@@ -5,15 +5,12 @@ import pathlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from homoode_tf.report.plot import Trajectory
+from homoode_tf.plot import Trajectory
+from homoode_tf.report import style
 from scripts.two_sides.ways import Way
 
-_BLUE, _RED, _GREEN, _GREY = "#2a6f97", "#d1495b", "#4c956c", "#8d99a6"
-_DPI = 120
+_BLUE, _RED, _GREEN, _GREY = style.BLUE, style.RED, style.GREEN, style.GREY
 _COLOURS = {
     "fixed-point homotopy": _BLUE,
     "Newton homotopy": _GREEN,
@@ -42,34 +39,35 @@ def ways(
         steps: The ends of its steps.
         equilibrium: z*, of shape (2,).
     """
-    figure = Figure(figsize=(6.9, 8.2), layout="constrained")
-    first = figure.add_subplot(2, 2, 1)
-    panels = [first, *(figure.add_subplot(2, 2, k, sharex=first, sharey=first) for k in (2, 3))]
-    groups = {
-        "Homotopy paths": ("fixed-point homotopy", "Newton homotopy"),
-        "The flow, and Picard, its Euler steps": ("flow z' = g - z", "Picard"),
-        "Iterations that learn from their steps": ("Anderson", "Broyden"),
-    }
-    for axis, (title, names) in zip(panels, groups.items(), strict=True):
-        axis.set_title(title, fontsize=10)
-        for name in names:
-            _draw_way(axis, found[name], name)
-        axis.plot(*found[names[0]].curve[0], "s", color="black", ms=6, label="start", zorder=4)
-    # On a scale of its own: its way is short.
-    axis = figure.add_subplot(2, 2, 4)
-    axis.set_title("HomoODE, from its own z0 (enlarged)", fontsize=10)
-    axis.margins(0.3)
-    axis.plot(*learned.states[:, 0].T, color=_COLOURS["HomoODE"], lw=1.5)
-    axis.plot(*steps.states[:, 0].T, "o", color=_COLOURS["HomoODE"], ms=4, label="solver's steps")
-    axis.plot(*steps.states[0, 0], "s", color="black", ms=6, label="learned z0", zorder=4)
-    for axis in figure.axes:
-        axis.plot(*equilibrium, "*", color="gold", mec="black", ms=13, label="z*", zorder=5)
-        axis.legend(fontsize=8, loc="lower left")
-        _plane(axis)
-    _save(figure, path)
+    with style.figure(path, 6.9, 8.2) as figure:
+        first = figure.add_subplot(2, 2, 1)
+        panels = [first, *(figure.add_subplot(2, 2, k, sharex=first, sharey=first) for k in (2, 3))]
+        groups = {
+            "Homotopy paths": ("fixed-point homotopy", "Newton homotopy"),
+            "The flow, and Picard, its Euler steps": ("flow z' = g - z", "Picard"),
+            "Iterations that learn from their steps": ("Anderson", "Broyden"),
+        }
+        for axis, (title, names) in zip(panels, groups.items(), strict=True):
+            axis.set_title(title)
+            for name in names:
+                _draw_way(axis, found[name], name)
+            axis.plot(*found[names[0]].curve[0], "s", color="black", ms=6, label="start", zorder=4)
+        # On a scale of its own: its way is short.
+        axis = figure.add_subplot(2, 2, 4)
+        axis.set_title("HomoODE, from its own z0 (enlarged)")
+        axis.margins(0.3)
+        axis.plot(*learned.states[:, 0].T, color=_COLOURS["HomoODE"], lw=1.5)
+        axis.plot(
+            *steps.states[:, 0].T, "o", color=_COLOURS["HomoODE"], ms=4, label="solver's steps"
+        )
+        axis.plot(*steps.states[0, 0], "s", color="black", ms=6, label="learned z0", zorder=4)
+        for axis in figure.axes:
+            axis.plot(*equilibrium, "*", color="gold", mec="black", ms=13, label="z*", zorder=5)
+            axis.legend(loc="lower left")
+            _plane(axis)
 
 
-def _draw_way(axis: Axes, way: Way, name: str) -> None:
+def _draw_way(axis, way: Way, name: str) -> None:
     colour = _COLOURS[name]
     iterates = way.curve is way.points
     axis.plot(*way.curve.T, color=colour, lw=0.8 if iterates else 1.6, alpha=0.8)
@@ -88,18 +86,16 @@ def work(
         curves: For each name pairs of work and distance, one a tolerance.
         tolerances: The tolerances, for the title.
     """
-    figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-    axis = figure.subplots()
-    for name, points in curves.items():
-        style = {"ls": "--", "lw": 2.0} if name == "HomoODE" else {"ls": "-", "lw": 1.2}
-        axis.loglog(*zip(*points, strict=True), marker="o", ms=4, color=_COLOURS[name], **style)
-        axis.lines[-1].set_label(name)
-    axis.set_xlabel("evaluations of g (of F for HomoODE) and products with the Jacobian")
-    axis.set_ylabel("distance of the end from z*")
-    axis.set_title("Tolerances " + ", ".join(f"{t:.0e}" for t in tolerances), fontsize=10)
-    axis.grid(alpha=0.3)
-    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    _save(figure, path)
+    with style.figure(path, 7.2, 4.4) as figure:
+        axis = figure.subplots()
+        for name, points in curves.items():
+            line = {"ls": "--", "lw": 2.0} if name == "HomoODE" else {"ls": "-", "lw": 1.2}
+            axis.loglog(*zip(*points, strict=True), marker="o", ms=4, color=_COLOURS[name], **line)
+            axis.lines[-1].set_label(name)
+        axis.set_xlabel("evaluations of g (of F for HomoODE) and products with the Jacobian")
+        axis.set_ylabel("distance of the end from z*")
+        axis.set_title("Tolerances " + ", ".join(f"{t:.0e}" for t in tolerances))
+        axis.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def conditions(path: pathlib.Path, solved: Trajectory, equilibria: np.ndarray) -> None:
@@ -110,30 +106,28 @@ def conditions(path: pathlib.Path, solved: Trajectory, equilibria: np.ndarray) -
         solved: The solutions, to a time beyond 1.
         equilibria: z* of each condition, of shape (batch, 2).
     """
-    figure = Figure(figsize=(9.6, 4.6), layout="constrained")
-    plane, distance = figure.subplots(1, 2)
-    within = solved.times <= 1.0 + 1e-9
-    distances = np.linalg.norm(solved.states - equilibria, axis=2)
-    for sample, equilibrium in enumerate(equilibria):
-        colour = colormaps["tab10"](sample)
-        plane.plot(*solved.states[within, sample].T, color=colour, lw=1.6)
-        plane.plot(*solved.states[~within, sample].T, ":", color=colour, lw=1.2)
-        plane.plot(*equilibrium, "*", color=colour, mec="black", ms=11, zorder=5)
-        distance.semilogy(solved.times, distances[:, sample], color=colour, lw=1.3)
-    plane.plot(*solved.states[0, 0], "s", color="black", ms=7, zorder=6)
-    for style, label in (("s", "learned z0"), ("*", "z*(x)")):
-        plane.plot([], [], style, color="black", label=label)
-    plane.plot([], [], "-", color="black", label="0 ≤ t ≤ 1")
-    plane.plot([], [], ":", color="black", label="1 < t ≤ 2")
-    plane.legend(fontsize=8, loc="lower left")
-    plane.set_title("One initial point, many conditions", fontsize=10)
-    _plane(plane)
-    distance.axvline(1.0, color=_GREY, ls="--", lw=1.0)
-    distance.set_title("The end is at t = 1; z* is passed, not kept", fontsize=10)
-    distance.set_xlabel("time t")
-    distance.set_ylabel("distance of z(t) from z*(x)")
-    distance.grid(alpha=0.3)
-    _save(figure, path)
+    with style.figure(path, 9.6, 4.6) as figure:
+        plane, distance = figure.subplots(1, 2)
+        within = solved.times <= 1.0 + 1e-9
+        distances = np.linalg.norm(solved.states - equilibria, axis=2)
+        for sample, colour in enumerate(style.colours(len(equilibria))):
+            equilibrium = equilibria[sample]
+            plane.plot(*solved.states[within, sample].T, color=colour, lw=1.6)
+            plane.plot(*solved.states[~within, sample].T, ":", color=colour, lw=1.2)
+            plane.plot(*equilibrium, "*", color=colour, mec="black", ms=11, zorder=5)
+            distance.semilogy(solved.times, distances[:, sample], color=colour, lw=1.3)
+        plane.plot(*solved.states[0, 0], "s", color="black", ms=7, zorder=6)
+        for marker, label in (("s", "learned z0"), ("*", "z*(x)")):
+            plane.plot([], [], marker, color="black", label=label)
+        plane.plot([], [], "-", color="black", label="0 ≤ t ≤ 1")
+        plane.plot([], [], ":", color="black", label="1 < t ≤ 2")
+        plane.legend(loc="lower left")
+        plane.set_title("One initial point, many conditions")
+        _plane(plane)
+        distance.axvline(1.0, color=_GREY, ls="--", lw=1.0)
+        distance.set_title("The end is at t = 1; z* is passed, not kept")
+        distance.set_xlabel("time t")
+        distance.set_ylabel("distance of z(t) from z*(x)")
 
 
 def turning(
@@ -147,37 +141,37 @@ def turning(
         turns: Indices of the turning points on the fixed-point homotopy's curve.
         equilibrium: z*, of shape (2,).
     """
-    figure = Figure(figsize=(9.6, 4.6), layout="constrained")
-    plane, parameter = figure.subplots(1, 2)
-    homotopy, flow = found["fixed-point homotopy"], found["flow z' = g - z"]
-    plane.plot(*found["Picard"].points.T, "X", color=_GREY, ms=6, label="Picard")
-    plane.plot(*flow.curve.T, color=_RED, lw=1.0, label="flow z' = g - z")
-    plane.plot(*homotopy.curve.T, color=_BLUE, lw=2.0, label="fixed-point homotopy")
-    plane.plot(*homotopy.curve[turns].T, "o", color=_BLUE, mfc="white", ms=7, label="turning point")
-    plane.plot(*homotopy.curve[0], "s", color="black", ms=6, label="start")
-    plane.plot(*equilibrium, "*", color="gold", mec="black", ms=13, label="z*", zorder=5)
-    plane.legend(fontsize=8, loc="upper right")
-    plane.set_title("An equilibrium that repels", fontsize=10)
-    plane.set_ylim(-1.15, 1.95)
-    _plane(plane)
-    parameter.plot(homotopy.arc_lengths, homotopy.parameters, color=_BLUE, lw=1.8)
-    parameter.plot(
-        homotopy.arc_lengths[turns], homotopy.parameters[turns], "o", color=_BLUE, mfc="white", ms=7
-    )
-    parameter.axhline(1.0, color=_GREY, ls="--", lw=1.0)
-    parameter.set_title("λ turns twice on the way", fontsize=10)
-    parameter.set_xlabel("arc length in (z, λ)")
-    parameter.set_ylabel("λ")
-    parameter.grid(alpha=0.3)
-    _save(figure, path)
+    with style.figure(path, 9.6, 4.6) as figure:
+        plane, parameter = figure.subplots(1, 2)
+        homotopy, flow = found["fixed-point homotopy"], found["flow z' = g - z"]
+        plane.plot(*found["Picard"].points.T, "X", color=_GREY, ms=6, label="Picard")
+        plane.plot(*flow.curve.T, color=_RED, lw=1.0, label="flow z' = g - z")
+        plane.plot(*homotopy.curve.T, color=_BLUE, lw=2.0, label="fixed-point homotopy")
+        plane.plot(
+            *homotopy.curve[turns].T, "o", color=_BLUE, mfc="white", ms=7, label="turning point"
+        )
+        plane.plot(*homotopy.curve[0], "s", color="black", ms=6, label="start")
+        plane.plot(*equilibrium, "*", color="gold", mec="black", ms=13, label="z*", zorder=5)
+        plane.legend(loc="upper right")
+        plane.set_title("An equilibrium that repels")
+        plane.set_ylim(-1.15, 1.95)
+        _plane(plane)
+        parameter.plot(homotopy.arc_lengths, homotopy.parameters, color=_BLUE, lw=1.8)
+        parameter.plot(
+            homotopy.arc_lengths[turns],
+            homotopy.parameters[turns],
+            "o",
+            color=_BLUE,
+            mfc="white",
+            ms=7,
+        )
+        parameter.axhline(1.0, color=_GREY, ls="--", lw=1.0)
+        parameter.set_title("λ turns twice on the way")
+        parameter.set_xlabel("arc length in (z, λ)")
+        parameter.set_ylabel("λ")
 
 
-def _plane(axis: Axes) -> None:
+def _plane(axis) -> None:
     axis.set_aspect("equal", adjustable="box")
     axis.set_xlabel("$z_1$")
     axis.set_ylabel("$z_2$")
-    axis.grid(alpha=0.3)
-
-
-def _save(figure: Figure, path: pathlib.Path) -> None:
-    figure.savefig(path, dpi=_DPI)

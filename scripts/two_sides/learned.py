@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from homoode_tf.layers import HomoODE
-from homoode_tf.report.plot import Solve, follow
+from homoode_tf.plot import Solve, follow
 from scripts.two_sides.problem import RotatingMap, draw_conditions
 from scripts.two_sides.ways import recorded
 
@@ -117,6 +117,6 @@ def errors(layer: HomoODE, conditions: np.ndarray, equilibria: np.ndarray) -> np
 
     Each condition is solved with steps of its own, as if it were alone.
     """
-    with layer.controlling_steps_by("sample"):
-        ends = layer(tf.constant(conditions)).numpy()
+    by_sample = layer.solver.replace(step_control="sample")
+    ends = layer.solve(conditions, solver=by_sample).final_state
     return np.linalg.norm(ends - equilibria, axis=1)

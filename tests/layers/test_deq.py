@@ -25,7 +25,7 @@ class Expanding(keras.layers.Layer):
 @pytest.mark.parametrize("solver", [name for name in fixed_point.names() if name != "damped"])
 def test_output_is_scipys_root(solver):
     dynamics = DenseDynamics(3, dtype="float64")
-    layer = DEQ(dynamics, solver, 1e-10, 1e-10, max_num_iterations=300, dtype="float64")
+    layer = DEQ(dynamics, solver, rtol=1e-10, atol=1e-10, max_num_iterations=300, dtype="float64")
     x = tf.cast(random(2, 3), tf.float64)
     z = layer(x).numpy()
     kernel, bias = (weight.numpy() for weight in dynamics.dense.weights)
@@ -103,18 +103,20 @@ def test_batch_mates_do_not_matter():
 )
 def test_a_solver_object_is_used_and_saved(solver):
     layer = DEQ(DenseDynamics(3), solver)
-    assert layer._solver is solver
+    assert layer.solver is solver
     again = DEQ.from_config(layer.get_config())
-    assert type(again._solver) is type(solver)
-    assert vars(again._solver) == vars(solver)
+    assert type(again.solver) is type(solver)
+    assert vars(again.solver) == vars(solver)
     x = random(2, 3)
     assert layer(x).shape == x.shape
 
 
 def test_a_solver_object_has_its_own_options():
-    with pytest.raises(ValueError, match="rtol, on_failure belong to a solver given by name"):
+    with pytest.raises(
+        ValueError, match="rtol, on_failure belong to a fixed-point solver given by name"
+    ):
         DEQ(DenseDynamics(3), fixed_point.Anderson(), rtol=1e-4, on_failure="raise")
-    with pytest.raises(ValueError, match="solver must be one of damped, anderson"):
+    with pytest.raises(ValueError, match="fixed-point solver must be one of damped, anderson"):
         DEQ(DenseDynamics(3), 7)
 
     class Own(fixed_point.Damped):

@@ -46,6 +46,11 @@ def make(name, dynamics=None, **options):
     return layer((dynamics or DenseDynamics)(channels(name)), **own, **options)
 
 
+def make_quick(name, **options):
+    """The layer with a solver of few stages, whose backward pass is traced in half the time."""
+    return make(name, **({} if name == "DEQ" else {"solver": "bosh3"}), **options)
+
+
 def conv(dropout_rate=0.0, cls=ConvDynamics, **options):
     return lambda filters: cls(filters, groups=2, dropout_rate=dropout_rate, **options)
 
@@ -153,14 +158,14 @@ class TestAsKerasLayer:
     @every_layer
     def test_fits_in_every_kind_of_model(self, name):
         x, y = random(8, 4), random(8, 1)
-        sequential = keras.Sequential([make(name), keras.layers.Dense(1)])
+        sequential = keras.Sequential([make_quick(name), keras.layers.Dense(1)])
         inputs = keras.Input((4,))
-        functional = keras.Model(inputs, keras.layers.Dense(1)(make(name)(inputs)))
+        functional = keras.Model(inputs, keras.layers.Dense(1)(make_quick(name)(inputs)))
 
         class Subclassed(keras.Model):
             def __init__(self):
                 super().__init__()
-                self.implicit, self.out = make(name), keras.layers.Dense(1)
+                self.implicit, self.out = make_quick(name), keras.layers.Dense(1)
 
             def call(self, inputs, training=False):
                 return self.out(self.implicit(inputs, training=training))
@@ -175,7 +180,7 @@ class TestAsKerasLayer:
     @pytest.mark.parametrize("policy", ["mixed_float16", "float64"])
     def test_fits_with_all_losses_that_it_adds(self, name, policy):
         own = {"jacobian_weight": 0.1} if name == "DEQ" else {}
-        layer = make(name, initial_point="learned", dtype=policy, **own)
+        layer = make_quick(name, initial_point="learned", dtype=policy, **own)
         model = keras.Sequential([layer, keras.layers.Dense(1)])
         model.compile("adam", "mse")
         history = model.fit(random(8, 4), random(8, 1), batch_size=4, verbose=0).history["loss"]
@@ -185,7 +190,7 @@ class TestAsKerasLayer:
     @pytest.mark.parametrize(("name", "gradient"), GRADIENTS)
     def test_fit_lowers_the_loss(self, name, gradient):
         x = random(64, 4)
-        model = keras.Sequential([make(name, gradient=gradient), keras.layers.Dense(4)])
+        model = keras.Sequential([make_quick(name, gradient=gradient), keras.layers.Dense(4)])
         model.compile(keras.optimizers.Adam(0.03), "mse")
         losses = model.fit(x, np.abs(x), epochs=8, verbose=0).history["loss"]
         assert losses[-1] < 0.7 * losses[0]
@@ -299,7 +304,7 @@ class TestErrors:
 
     @every_layer
     def test_unknown_names(self, name):
-        with pytest.raises(ValueError, match="known are"):
+        with pytest.raises(ValueError, match="must be one of"):
             make(name, solver="dopri")
         with pytest.raises(ValueError, match="gradient must be one of"):
             make(name, gradient="adjoin")

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from homoode_tf import models
+from homoode_tf.layers.serving_scope import serving_scope
 from homoode_tf.serving import export
 
 CLASS_NAMES = [f"class {number}" for number in range(10)]
@@ -98,7 +99,7 @@ def test_begins_with_the_step_size_of_all_replicas(tmp_path):
     model.implicit.step_size.assign(0.25)
     export.save(model, tmp_path / "saved_model", (8, 8, 1))
     serve = tf.saved_model.load(str(tmp_path / "saved_model")).signatures["serve"]
-    with model.implicit.controlling_steps_by("sample"):
+    with serving_scope("sample"):
         expected = model(images(3), training=False)
     answer = serve(images=tf.constant(images(3)))
     np.testing.assert_allclose(answer["logits"], expected, atol=1e-5)

@@ -1,11 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Solves of an ODE layer with everything that they pass on the way."""
 
-import copy
 import dataclasses
-import functools
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -68,12 +64,7 @@ class Solve:
         return bool((starts == starts[:1]).all())
 
 
-def follow(
-    layer: ODELayer,
-    inputs: tf.Tensor,
-    call: Callable[..., Any] | None = None,
-    num_times: int = _NUM_TIMES,
-) -> Solve:
+def follow(layer: ODELayer, inputs: tf.Tensor, num_times: int = _NUM_TIMES) -> Solve:
     """Solves as an ODE layer does in evaluation, and keeps the whole way.
 
     The problem is the layer's own: its initial state, its condition, its dynamics, its solver and
@@ -82,20 +73,19 @@ def follow(
 
     Args:
         layer: The layer.
-        inputs: What `call` takes.
-        call: What runs the layer, once, when it is called as `call(inputs, training=False)`: the
-            model that the layer belongs to, for example. None is the layer itself.
+        inputs: What the layer is called with.
         num_times: Number of equidistant times, both ends included; at least 2.
 
     Returns:
         The `Solve`.
 
     Raises:
-        TypeError: If the layer is no `ODELayer`.
-        ValueError: If `call` does not run the layer exactly once.
+        InvalidTypeError: If the layer is no `ODELayer`.
+        InvalidValueError: If `num_times` is too small.
         SolverError: If the solve fails.
 
     Example:
+        >>> import tensorflow as tf
         >>> from homoode_tf.layers import ConvDynamics, HomoODE
         >>> solve = follow(HomoODE(ConvDynamics(8, groups=2)), tf.ones([2, 4, 4, 8]))
         >>> solve.curve.states.shape
@@ -105,55 +95,24 @@ def follow(
         raise InvalidTypeError(f"layer must be an ODELayer, got a {type(layer).__name__}.")
     if num_times < 2:
         raise InvalidValueError(f"num_times must be at least 2, got {num_times}.")
-    solves = []
-    with layer.controlling_steps_by("batch"):
-        layer._solver = _recording(layer._solver, num_times, solves)
-        (call or layer)(inputs, training=False)
-    if len(solves) != 1:
-        raise InvalidValueError(f"call must run {layer.name!r} once, it did {len(solves)} times.")
-    return solves[0]
-
-
-def _recording(
-    solver: tfp.math.ode.Solver, num_times: int, solves: list[Solve]
-) -> tfp.math.ode.Solver:
-    """A copy of a solver that appends to `solves` what it solves."""
-    recorder = copy.copy(solver)
-
-    def solve(ode_fn, initial_time, initial_state, solution_times, constants, **arguments):
-        (final_time,) = solution_times
-        field = functools.partial(ode_fn, **constants)
-
-        def states_at(times):
-            return solver.solve(field, initial_time, initial_state, times, **arguments)
-
-        results = states_at(tfp.math.ode.ChosenBySolver(final_time))
-        times, states = results.times.numpy(), results.states
-        if times[0] > initial_time:  # BDF leaves the start out
-            times = np.insert(times, 0, initial_time)
-            states = tf.concat([initial_state[tf.newaxis], states], axis=0)
-        # TFP's DormandPrince gives the state again after each step that it rejects.
-        times, moved = np.unique(times, return_index=True)
-        states = tf.gather(states, moved)
-        curve = steps = _trajectory(field, times, states)
-        if _interpolates(solver):
-            times = np.linspace(initial_time, final_time, num_times)
-            inner = states_at(times[1:].tolist()).states
-            curve = _trajectory(field, times, tf.concat([initial_state[tf.newaxis], inner], axis=0))
-        diagnostics = results.diagnostics
-        rejected = getattr(diagnostics, "num_rejected_steps", None)
-        solves.append(
-            Solve(
-                steps=steps,
-                curve=curve,
-                num_evaluations=int(diagnostics.num_ode_fn_evaluations),
-                num_rejected_steps=None if rejected is None else int(rejected),
-            )
-        )
-        return results._replace(times=results.times[-1:], states=results.states[-1:])
-
-    recorder.solve = solve
-    return recorder
+    solver = layer.solver
+    if isinstance(solver, solvers.RungeKutta):
+        solver = solver.replace(step_control="batch")
+    every_step = layer.solve(inputs, tfp.math.ode.ChosenBySolver(layer.final_time), solver)
+    # TFP's DormandPrince gives the state again after each step that it rejects.
+    times, moved = np.unique(every_step.times.numpy(), return_index=True)
+    curve = steps = _trajectory(layer, inputs, times, tf.gather(every_step.states, moved, axis=1))
+    if _interpolates(solver):
+        times = np.linspace(0.0, layer.final_time, num_times)
+        inner = layer.solve(inputs, times[1:].tolist(), solver)
+        curve = _trajectory(layer, inputs, times[1:], inner.states)
+    rejected = getattr(every_step.diagnostics, "num_rejected_steps", None)
+    return Solve(
+        steps=steps,
+        curve=curve,
+        num_evaluations=int(every_step.num_evaluations),
+        num_rejected_steps=None if rejected is None else int(rejected),
+    )
 
 
 def _interpolates(solver: tfp.math.ode.Solver) -> bool:
@@ -164,11 +123,18 @@ def _interpolates(solver: tfp.math.ode.Solver) -> bool:
 
 
 def _trajectory(
-    field: Callable[..., tf.Tensor], times: np.ndarray, states: tf.Tensor
+    layer: ODELayer, inputs: tf.Tensor, times: np.ndarray, states: tf.Tensor
 ) -> Trajectory:
+    """A solution from its start on, which not every solver gives, with its residuals."""
+    problem = layer.problem(layer.prepare(inputs))
+    order = [1, 0, *range(2, states.shape.rank)]
+    states = tf.transpose(states, order)
+    if times[0] > 0:
+        times = np.insert(times, 0, 0.0)
+        states = tf.concat([problem.initial_state[0][tf.newaxis], states], axis=0)
     residuals = []
     for time, state in zip(times, tf.unstack(states), strict=True):
-        derivative = tf.cast(field(tf.constant(time, state.dtype), state), tf.float64)
-        squares = tf.square(tf.reshape(derivative, (derivative.shape[0], -1)))
+        (derivative,) = problem.field(tf.constant(time, state.dtype), [state])
+        squares = tf.square(tf.reshape(tf.cast(derivative, tf.float64), (state.shape[0], -1)))
         residuals.append(tf.sqrt(tf.reduce_mean(squares, axis=-1)).numpy())
     return Trajectory(times.astype(np.float64), states.numpy(), np.stack(residuals))

@@ -21,7 +21,7 @@ from homoode_tf.solvers.fixed_point.gradients import (
 )
 from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver
 from homoode_tf.solvers.fixed_point.newton_krylov import NewtonKrylov
-from homoode_tf.solvers.fixed_point.registry import deserialize, get, names, serialize
+from homoode_tf.solvers.fixed_point.registry import get, names, serialize
 from homoode_tf.solvers.fixed_point.results import (
     FixedPointError,
     FixedPointResults,
@@ -41,7 +41,6 @@ __all__ = [
     "FixedPointStatus",
     "FixedPointWarning",
     "NewtonKrylov",
-    "deserialize",
     "differentiate",
     "get",
     "jacobian_penalty",

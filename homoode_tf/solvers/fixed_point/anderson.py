@@ -4,6 +4,7 @@
 import numbers
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from homoode_tf.checks import check_positive
@@ -13,6 +14,7 @@ from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, empty_his
 _REGULARISATION = {tf.float64: 1e-11, tf.float32: 1e-6}
 
 
+@keras.saving.register_keras_serializable(package="homoode_tf")
 class Anderson(FixedPointSolver):
     """Mixes the last iterates so that their linear model of the residual is smallest.
 
@@ -44,10 +46,10 @@ class Anderson(FixedPointSolver):
         self.memory = int(memory)
         self.damping = float(damping)
 
-    def _begin(self, state):
+    def begin(self, state):
         return empty_history(state, self.memory)
 
-    def _step(self, fn, iterate, memory):
+    def step(self, fn, iterate, memory):
         number, state, residual = iterate
         last_state, last_residual, states, residuals = memory
         # The first iteration has no difference yet, and stores zeros, which weigh nothing.

@@ -4,6 +4,7 @@
 import numbers
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from homoode_tf.checks import check_choice, check_positive
@@ -12,6 +13,7 @@ from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, dot, empt
 UPDATES = ("good", "bad")
 
 
+@keras.saving.register_keras_serializable(package="homoode_tf")
 class Broyden(FixedPointSolver):
     """Newton's method with an inverse Jacobian that is learnt from the steps taken.
 
@@ -44,10 +46,10 @@ class Broyden(FixedPointSolver):
         self.update = update
         self.memory = int(memory)
 
-    def _begin(self, state):
+    def begin(self, state):
         return empty_history(state, self.memory)
 
-    def _step(self, fn, iterate, memory):
+    def step(self, fn, iterate, memory):
         number, state, residual = iterate
         last_state, last_residual, left, right = memory
         slot = tf.math.floormod(number - 1, self.memory)

@@ -4,12 +4,14 @@
 import numbers
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from homoode_tf.checks import check_positive
 from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver
 
 
+@keras.saving.register_keras_serializable(package="homoode_tf")
 class Damped(FixedPointSolver):
     """z <- z + damping (g(z) - z): Picard's iteration, under-relaxed where damping is below one.
 
@@ -34,8 +36,8 @@ class Damped(FixedPointSolver):
         check_positive("damping", damping, numbers.Real)
         self.damping = float(damping)
 
-    def _begin(self, state):
+    def begin(self, state):
         return ()
 
-    def _step(self, fn, iterate, memory):
+    def step(self, fn, iterate, memory):
         return iterate.state + self.damping * iterate.residual, memory, tf.constant(0)

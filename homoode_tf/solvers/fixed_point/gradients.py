@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from homoode_tf.checks import check_choice, check_positive
 from homoode_tf.errors import InvalidValueError
+from homoode_tf.solvers.first_order import first_order_only
 from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, Map
-from homoode_tf.solvers.ode.gradients import first_order_only
 
 MODES = ("implicit", "phantom", "jacobian_free")
 NUM_PHANTOM_STEPS = 5

@@ -4,7 +4,7 @@
 import abc
 import inspect
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -95,12 +95,17 @@ class FixedPointSolver(abc.ABC):
             if parameter.kind is not parameter.VAR_KEYWORD
         }
 
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "FixedPointSolver":
+        """Makes the solver that `get_config` described."""
+        return cls(**config)
+
     @abc.abstractmethod
-    def _begin(self, state: tf.Tensor) -> Any:
+    def begin(self, state: tf.Tensor) -> Any:
         """What the method remembers before the first iteration: a nest of tensors."""
 
     @abc.abstractmethod
-    def _step(self, fn: Map, iterate: Iterate, memory: Any) -> tuple[tf.Tensor, Any, tf.Tensor]:
+    def step(self, fn: Map, iterate: Iterate, memory: Any) -> tuple[tf.Tensor, Any, tf.Tensor]:
         """The next z, what is remembered of this step, and evaluations of g made for it."""
 
     # Converting this package by AutoGraph would only make tracing slower.
@@ -183,7 +188,7 @@ class FixedPointSolver(abc.ABC):
             residual = tf.where(going[:, tf.newaxis], residual, tf.zeros_like(residual))
             following, memory, evaluations = tf.cond(
                 tf.reduce_any(going) & (number + 1 < self.max_num_iterations),
-                lambda: self._step(fn, Iterate(number, state, residual), memory),
+                lambda: self.step(fn, Iterate(number, state, residual), memory),
                 lambda: (tf.identity(state), memory, tf.constant(0)),
             )
             state = tf.where(going[:, tf.newaxis], following, state)
@@ -211,7 +216,7 @@ class FixedPointSolver(abc.ABC):
                 infinite,
                 running,
                 tf.zeros(batch, tf.int32),
-                self._begin(state),
+                self.begin(state),
                 tf.constant(0),
             ),
             parallel_iterations=1,

@@ -4,6 +4,7 @@
 import numbers
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from homoode_tf.checks import check_positive
@@ -12,6 +13,7 @@ from homoode_tf.solvers.fixed_point.gmres import gmres
 from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver
 
 
+@keras.saving.register_keras_serializable(package="homoode_tf")
 class NewtonKrylov(FixedPointSolver):
     """z <- z - (dg/dz - I)^-1 (g(z) - z), by Jacobian-vector products alone.
 
@@ -41,10 +43,10 @@ class NewtonKrylov(FixedPointSolver):
         self.krylov_dimension = int(krylov_dimension)
         self.krylov_rtol = float(krylov_rtol)
 
-    def _begin(self, state):
+    def begin(self, state):
         return ()
 
-    def _step(self, fn, iterate, memory):
+    def step(self, fn, iterate, memory):
         state = iterate.state
 
         def apply(vector):

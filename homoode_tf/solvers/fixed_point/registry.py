@@ -2,9 +2,11 @@
 """The fixed-point solvers by name."""
 
 import functools
-from collections.abc import Mapping
 from typing import Any
 
+import keras
+
+from homoode_tf import identifiers
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.solvers.fixed_point.anderson import Anderson
 from homoode_tf.solvers.fixed_point.broyden import Broyden
@@ -33,12 +35,13 @@ def names() -> tuple[str, ...]:
     return tuple(_BY_NAME)
 
 
-def get(name: str, **options: Any) -> FixedPointSolver:
-    """Makes a fixed-point solver.
+def get(name: Any, **options: Any) -> FixedPointSolver:
+    """Returns a fixed-point solver from its name, its saved description, or itself.
 
     Args:
-      name: One of `names()`.
-      **options: Arguments of the class.
+      name: One of `names()`, the name of a class registered with Keras, what `serialize`
+        returns, or a `FixedPointSolver`.
+      **options: Arguments of the class, for a name.
 
     Returns:
       The solver.
@@ -48,37 +51,28 @@ def get(name: str, **options: Any) -> FixedPointSolver:
       TypeError: If an option is unknown.
 
     Example:
-      >>> get("anderson", memory=3, rtol=1e-4).memory
-      3
+    >>> get("anderson", memory=5, rtol=1e-4).memory
+    5
     """
-    if name not in _BY_NAME:
-        raise InvalidValueError(
-            f"Unknown fixed-point solver {name!r}; known are {', '.join(names())}."
-        )
-    return _BY_NAME[name](**options)
+    return identifiers.resolve(
+        "fixed-point solver", name, FixedPointSolver, _BY_NAME, options, _CLASSES
+    )
 
 
-def serialize(solver: str | FixedPointSolver) -> str | dict:
-    """Returns a solver's name unchanged, or a solver as its class name and arguments.
-
-    Returns:
-      A string or a JSON-compatible dictionary, for `deserialize`.
+def serialize(solver: FixedPointSolver) -> dict[str, Any]:
+    """Returns a solver as a JSON-compatible dictionary, for `get`.
 
     Raises:
-      ValueError: If the solver is of a class that is not of this package.
+      ValueError: If its class is not registered with Keras.
+
+    Example:
+    >>> get(serialize(get("anderson", memory=3))).memory
+    3
     """
-    if isinstance(solver, str):
-        return solver
     name = type(solver).__name__
-    if _CLASSES.get(name) is not type(solver):
+    if keras.saving.get_registered_name(type(solver)) == name:
         raise InvalidValueError(
-            f"Cannot save a solver of class {name}; known are {', '.join(_CLASSES)}."
+            f"Cannot save a solver of class {name}: register the class with "
+            "keras.saving.register_keras_serializable."
         )
-    return {"class_name": name, "config": solver.get_config()}
-
-
-def deserialize(config: str | Mapping) -> str | FixedPointSolver:
-    """Makes what `serialize` described: a name stays a name, a dictionary becomes a solver."""
-    if not isinstance(config, Mapping):
-        return config
-    return _CLASSES[config["class_name"]](**config["config"])
+    return keras.saving.serialize_keras_object(solver)

@@ -3,12 +3,14 @@
 
 import tensorflow as tf
 
-from homoode_tf.solvers.ode.integrate import integrate
-from homoode_tf.solvers.ode.problem import Sources, assemble, dot, rows, vector_jacobian
-from homoode_tf.solvers.ode.solution import Task
+from homoode_tf.solvers.ode.flat import Tensors, add, dot, gather
+from homoode_tf.solvers.ode.loop import Loop
+from homoode_tf.solvers.ode.own_gradient import Gradients, OwnGradient, vector_jacobian
+from homoode_tf.solvers.ode.problem import Field, Problem
+from homoode_tf.solvers.ode.results import Solution
 
 
-def adjoint_gradient(problem, solution, arguments, cotangents, variables):
+class Adjoint(OwnGradient):
     """Solves the adjoint equation backwards, from solution time to solution time.
 
     With a(t) = dL/dz(t): a' = -a dF/dz, and the gradients by constants and variables are the
@@ -18,99 +20,100 @@ def adjoint_gradient(problem, solution, arguments, cotangents, variables):
 
     Reference: Chen et al. (2018), arXiv:1806.07366; Kidger et al. (2021), arXiv:2009.09457.
     """
-    initial_time, state, _, constants = arguments
-    sources = Sources(constants, variables)
-    num_state = len(state)
-    samples = problem.method.norm == "sample"
 
-    def broadcast(time):
-        return tf.broadcast_to(time, tf.shape(state[0])[:1]) if samples else time
+    def backward(self, problem, solution, cotangents, sources):
+        squares = [tf.reduce_mean(tf.square(c)) for c in cotangents]
+        size = tf.sqrt(tf.add_n(squares) / len(squares))
+        size = tf.where((size > 0.0) & tf.math.is_finite(size), size, tf.ones_like(size))
+        cotangents = [c / size for c in cotangents]
+        initial_time, state, times = problem.initial_time, problem.initial_state, solution.times
+        field = self._field(problem, [])
+        integrands = self._field(problem, sources.tensors)
 
-    def field(negative_time, augmented, quadrature):
-        y, adjoint = augmented[:num_state], augmented[num_state:]
-        parameters = sources.tensors if quadrature else []
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([*y, *parameters])
-            slope = problem.vector_field(broadcast(-negative_time), y, constants)
-        products = vector_jacobian(tape, slope, [*y, *parameters], adjoint)
-        return [*[-k for k in slope], *products[:num_state]], products[num_state:]
+        def segment(index, start, adjoint, integrals, step_size, evaluations, by_times):
+            """From solution time `index` back to `start`."""
+            y, cotangent = gather(solution.states, index), gather(cotangents, index)
+            time = tf.gather(times, index)
+            adjoint = add(adjoint, cotangent)
+            if problem.differentiable_times:
+                slope = dot(cotangent, problem.field(self._times_of(time, state), y))
+                by_times += tf.one_hot(index, tf.size(times), slope, tf.zeros_like(slope))
+                evaluations += 1
+            backwards = Problem(
+                bind=lambda _: field,
+                constants=[],
+                initial_time=-time,
+                initial_state=[*y, *adjoint],
+                solution_times=tf.reshape(-start, [1]),
+                integrands=integrands,
+                integrals=integrals,
+            )
+            back = Loop(backwards, self._settings.adjoint).run(step_size)
+            adjoint = back.final_state[len(state) :]
+            return (
+                self.check(back.diagnostics, "adjoint solve", adjoint),
+                back.integrals,
+                back.diagnostics.step_size,
+                evaluations + back.diagnostics.num_ode_fn_evaluations,
+                by_times,
+            )
 
-    def evaluate(time, y):
-        return problem.vector_field(broadcast(time), y, constants)
+        carry = (
+            [tf.zeros_like(y) for y in state],
+            sources.zeros(),
+            self._first_step_back(solution, size),
+            tf.constant(0),
+            tf.zeros_like(times),
+        )
+        if times.shape[0] == 1:
+            carry = segment(tf.constant(0), initial_time, *carry)
+        else:
+            starts = tf.concat([initial_time[tf.newaxis], times[:-1]], 0)
+            _, carry = tf.while_loop(
+                lambda index, _: index >= 0,
+                lambda index, c: (index - 1, segment(index, tf.gather(starts, index), *c)),
+                (tf.size(times) - 1, carry),
+                parallel_iterations=1,
+                maximum_iterations=times.shape[0],
+            )
+        return self._scaled(problem, size, *carry)
 
-    squares = [tf.reduce_mean(tf.square(c)) for c in cotangents]
-    size = tf.sqrt(tf.add_n(squares) / len(squares))
-    size = tf.where((size > 0.0) & tf.math.is_finite(size), size, tf.ones_like(size))
-    cotangents = [c / size for c in cotangents]
-
-    times = solution.times
-    # The forward solve's last step size fits the backward solve if it has the same tolerance.
-    ours, theirs = problem.adjoint_method, problem.method
-    same = (ours.tableau, ours.rtol, ours.atol) == (theirs.tableau, theirs.rtol, theirs.atol)
-    step_size = tf.reduce_min(solution.diagnostics.step_size) if same else -tf.ones_like(size)
-
-    def segment(index, start, adjoint, gradients, step_size, evaluations, by_times):
-        """From solution time `index` back to `start`."""
-        y, cotangent = rows(solution.states, index), rows(cotangents, index)
-        time = tf.gather(times, index)
-        adjoint = [a + c for a, c in zip(adjoint, cotangent, strict=True)]
+    def _scaled(self, problem, size, adjoint, integrals, _, evaluations, by_times) -> Gradients:
+        """The gradients of the loss from those of the loss of size one."""
+        by_time, state = tf.zeros_like(problem.initial_time), problem.initial_state
         if problem.differentiable_times:
-            slope = dot(cotangent, evaluate(time, y))
-            by_times += tf.one_hot(index, tf.size(times), slope, tf.zeros_like(slope))
+            slope = problem.field(self._times_of(problem.initial_time, state), state)
+            by_time = -size * dot(adjoint, slope)
+            by_times *= size
             evaluations += 1
-        back = integrate(
-            problem.adjoint_method,
-            Task(
-                field,
-                -time,
-                [*y, *adjoint],
-                tf.reshape(-start, [1]),
-                differentiable_times=False,
-            ),
-            first_step_size=step_size,
-            integral=gradients,
-        )
-        adjoint = back.final_state[num_state:]
-        return (
-            problem.check(back.diagnostics, "adjoint solve", adjoint),
-            back.integral,
-            back.diagnostics.step_size,
-            evaluations + back.diagnostics.num_ode_fn_evaluations,
-            by_times,
+        problem.report_backward(evaluations)
+        return Gradients(
+            by_time,
+            by_times[-1:] if problem.every_step else by_times,
+            [size * a for a in adjoint],
+            [tf.cast(size, g.dtype) * g for g in integrals],
         )
 
-    carry = (
-        [tf.zeros_like(y) for y in state],
-        sources.zeros(),
-        step_size,
-        tf.constant(0),
-        tf.zeros_like(times),
-    )
-    if times.shape[0] == 1:
-        carry = segment(tf.constant(0), initial_time, *carry)
-    else:
-        starts = tf.concat([initial_time[tf.newaxis], times[:-1]], 0)
-        _, carry = tf.while_loop(
-            lambda index, _: index >= 0,
-            lambda index, c: (index - 1, segment(index, tf.gather(starts, index), *c)),
-            (tf.size(times) - 1, carry),
-            parallel_iterations=1,
-            maximum_iterations=times.shape[0],
-        )
-    adjoint, gradients, _, evaluations, by_times = carry
-    by_time = tf.zeros_like(initial_time)
-    if problem.differentiable_times:
-        by_time = -size * dot(adjoint, evaluate(initial_time, state))
-        by_times *= size
-        evaluations += 1
-    problem.report(evaluations)
-    if problem.chosen_by_solver:
-        by_times = by_times[-1:]
-    return assemble(
-        by_time,
-        by_times,
-        [size * a for a in adjoint],
-        [tf.cast(size, g.dtype) * g for g in gradients],
-        sources,
-        variables,
-    )
+    def _times_of(self, time: tf.Tensor, state: Tensors) -> tf.Tensor:
+        """The time, in the shape in which the forward solve gives it to the field."""
+        return tf.broadcast_to(time, self._settings.control.time_shape(state))
+
+    def _field(self, problem: Problem, parameters: Tensors) -> Field:
+        """The field of [z, a] in negative time, with a dF/dp for each parameter after it."""
+        num_state = len(problem.initial_state)
+
+        def field(negative_time, augmented):
+            y, adjoint = augmented[:num_state], augmented[num_state:]
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch([*y, *parameters])
+                slope = problem.field(self._times_of(-negative_time, y), y)
+            products = vector_jacobian(tape, slope, [*y, *parameters], adjoint)
+            return [*[-k for k in slope], *products]
+
+        return field
+
+    def _first_step_back(self, solution: Solution, like: tf.Tensor) -> tf.Tensor:
+        """The forward solve's last step size fits a backward solve of the same tolerance."""
+        ours, theirs = self._settings.adjoint, self._settings
+        same = (ours.tableau, ours.rtol, ours.atol) == (theirs.tableau, theirs.rtol, theirs.atol)
+        return tf.reduce_min(solution.diagnostics.step_size) if same else -tf.ones_like(like)

@@ -1,228 +1,242 @@
 # SPDX-License-Identifier: Apache-2.0
 """The exact derivative of the steps taken, with one state stored a step."""
 
+from typing import NamedTuple
+
 import tensorflow as tf
 
-from homoode_tf.solvers.ode.problem import Problem, Sources, assemble, dot, rows, vector_jacobian
-from homoode_tf.solvers.ode.solution import Solution
-from homoode_tf.solvers.ode.step_control import expand
-from homoode_tf.solvers.ode.stepping import Tensors, dense_weights, take_step
+from homoode_tf.solvers.ode import outputs
+from homoode_tf.solvers.ode.flat import Tensors, add, dot, expand, gather
+from homoode_tf.solvers.ode.own_gradient import Gradients, OwnGradient, Sources, vector_jacobian
+from homoode_tf.solvers.ode.problem import Problem
+from homoode_tf.solvers.ode.results import Solution
+from homoode_tf.solvers.ode.settings import Settings
+from homoode_tf.solvers.ode.step import Stepper, dense_weights
 
 
-def checkpoint_gradient(
-    problem: Problem, solution: Solution, arguments, cotangents: Tensors, variables
-):
+class Checkpoint(OwnGradient):
     """Repeats the accepted steps from the last to the first, and differentiates each.
 
     Step sizes count as constants, but for those of the steps cut at a solution time: these have
     length (solution time - start of the step), and that is how the gradients by the times arise.
-
-    Args:
-      problem: What was solved.
-      solution: Its solution, with the record of the steps.
-      arguments: (initial_time, state, solution_times, constants).
-      cotangents: dL/d(states at the solution times).
-      variables: Variables that the vector field uses.
-
-    Returns:
-      Gradients in the form that `tf.custom_gradient` wants.
     """
-    return _Checkpoint(problem, solution, arguments, cotangents, variables).run()
+
+    records = True
+
+    def backward(self, problem, solution, cotangents, sources):
+        return _ReverseLoop(problem, self._settings, solution, cotangents, sources).run()
 
 
-class _Checkpoint:
+class _Carry(NamedTuple):
+    """What goes from a step to the one before it: gradients by ...
+
+    Attributes:
+      state: ... the state at the end of the next step,
+      end: ... the time there,
+      start: ... t0,
+      times: ... the solution times,
+      sources: ... constants and variables.
+      reached: Number of solution times reached before the step after this one.
+    """
+
+    state: Tensors
+    end: tf.Tensor
+    start: tf.Tensor
+    times: tf.Tensor
+    sources: Tensors
+    reached: tf.Tensor
+
+
+class _Inner(NamedTuple):
+    """Cotangents that the solution times inside a step give to its parts, and to those times."""
+
+    state: Tensors
+    slopes: list[Tensors]
+    times: tf.Tensor
+    start: tf.Tensor
+    length: tf.Tensor
+
+
+class _ReverseLoop:
     """One backward pass."""
 
-    def __init__(self, problem, solution, arguments, cotangents, variables):
-        self.problem = problem
-        self.method = problem.method
-        self.solution = solution
-        self.initial_time, self.state, self.solution_times, self.constants = arguments
-        self.cotangents = cotangents
-        self.variables = variables
-        self.sources = Sources(self.constants, variables)
-        self.chosen = problem.chosen_by_solver
-        self.single = self.solution_times.shape[0] == 1 and not self.chosen
-        self.samples = self.method.norm == "sample"
-        self.several = not (self.single or self.chosen)
-        self.dense = self.several and self.method.tableau.dense and not self.samples
-        self.timed = problem.differentiable_times
+    def __init__(
+        self,
+        problem: Problem,
+        settings: Settings,
+        solution: Solution,
+        cotangents: Tensors,
+        sources: Sources,
+    ):
+        self._problem = problem
+        self._settings = settings
+        self._control = settings.control
+        self._solution = solution
+        self._cotangents = cotangents
+        self._sources = sources
+        self._times = problem.solution_times
+        self._outputs = outputs.make(problem, settings.tableau, self._control)
+        self._interpolates = self._outputs.interpolates
+        self._stops = isinstance(self._outputs, outputs.SteppedTimes)
+        self._stepper = Stepper(settings.tableau, problem.field, close=self._interpolates)
 
-    def run(self):
+    def run(self) -> Gradients:
         """The reverse loop over the steps."""
-        adjoint = self._final_adjoint()
-        time = self.initial_time
-        if self.samples:
-            time = tf.broadcast_to(time, tf.shape(self.state[0])[:1])
-        carry = (
-            adjoint,
-            tf.zeros_like(time),
-            tf.zeros_like(self.initial_time),
-            tf.zeros_like(self.solution_times),
-            self.sources.zeros(),
-            self.solution.num_reached,
-        )
+        problem = self._problem
+        time = problem.initial_time
         _, carry = tf.while_loop(
             lambda n, _: n >= 0,
-            lambda n, c: (n - 1, self._reverse_step(n, *c)),
-            (self.solution.num_recorded - 1, carry),
+            lambda n, c: (n - 1, self._reverse_step(n, c)),
+            (
+                self._solution.num_recorded - 1,
+                _Carry(
+                    state=self._final_cotangent(),
+                    end=tf.zeros(self._control.time_shape(problem.initial_state), time.dtype),
+                    start=tf.zeros_like(time),
+                    times=tf.zeros_like(self._times),
+                    sources=self._sources.zeros(),
+                    reached=self._solution.num_reached,
+                ),
+            ),
             parallel_iterations=1,
-            maximum_iterations=self.method.max_num_steps,
+            maximum_iterations=self._settings.max_num_steps,
         )
-        adjoint, by_time_of_step, by_time, by_times, gradients, _ = carry
-        if self.chosen:
-            adjoint = _add(adjoint, rows(self.cotangents, tf.constant(0)))
-        tableau = self.method.tableau
-        evaluations = tableau.num_stages - tableau.fsal + self.dense
-        self.problem.report(self.solution.num_recorded * evaluations)
-        return assemble(
-            by_time + tf.reduce_sum(by_time_of_step),
-            by_times,
-            adjoint,
-            gradients,
-            self.sources,
-            self.variables,
-        )
+        state = carry.state
+        if problem.every_step:
+            state = add(state, gather(self._cotangents, tf.constant(0)))
+        tableau = self._settings.tableau
+        evaluations = tableau.num_stages - tableau.fsal + self._interpolates
+        problem.report_backward(self._solution.num_recorded * evaluations)
+        return Gradients(carry.start + tf.reduce_sum(carry.end), carry.times, state, carry.sources)
 
-    def _final_adjoint(self) -> Tensors:
-        """The cotangent of the final state: of all solution times written after the last step."""
-        if self.single:
-            return rows(self.cotangents, tf.constant(0))
-        zeros = [tf.zeros_like(y) for y in self.state]
-        if self.chosen:
+    def _final_cotangent(self) -> Tensors:
+        """That of the final state: of all solution times written after the last step."""
+        zeros = [tf.zeros_like(y) for y in self._problem.initial_state]
+        if self._problem.every_step:
             return zeros
-        return self._add_outputs(zeros, self.solution.num_reached, tf.size(self.solution_times))
+        if self._times.shape[0] == 1:
+            return gather(self._cotangents, tf.constant(0))
+        return self._add_outputs(zeros, self._solution.num_reached, tf.size(self._times))
 
-    def _add_outputs(self, adjoint: Tensors, start, stop) -> Tensors:
+    def _add_outputs(self, state: Tensors, start: tf.Tensor, stop: tf.Tensor) -> Tensors:
         """Adds the cotangents of the solution times start <= index < stop."""
-        _, adjoint = tf.while_loop(
+        _, state = tf.while_loop(
             lambda index, _: index < stop,
-            lambda index, a: (index + 1, _add(a, rows(self.cotangents, index))),
-            (start, adjoint),
+            lambda index, a: (index + 1, add(a, gather(self._cotangents, index))),
+            (start, state),
             parallel_iterations=1,
-            maximum_iterations=self.solution_times.shape[0],
+            maximum_iterations=self._times.shape[0],
         )
-        return adjoint
+        return state
 
-    def _reverse_step(self, n, adjoint, by_end_time, by_time, by_times, gradients, reached):
+    def _reverse_step(self, n: tf.Tensor, carry: _Carry) -> _Carry:
         """From the end of step n to its start."""
-        record = self.solution.record
-        time, step_size = record.times.read(n), record.step_sizes.read(n)
-        last, index = record.lasts.read(n), record.indices.read(n)
+        record = self._solution.record
+        time, length = record.times.read(n), record.step_sizes.read(n)
+        index = record.indices.read(n)
         state = [array.read(n) for array in record.states]
-        if self.chosen:
-            adjoint = _add(adjoint, rows(self.cotangents, n + 1))
-        elif self.several and not self.dense:
-            adjoint = self._add_outputs(adjoint, index, reached)
-        times = [time, step_size] if self.timed else []
+        cotangent = carry.state
+        if self._problem.every_step:
+            cotangent = add(cotangent, gather(self._cotangents, n + 1))
+        elif self._stops:
+            cotangent = self._add_outputs(cotangent, index, carry.reached)
+        times = [time, length] if self._problem.differentiable_times else []
+        sources = [*state, *self._sources.tensors, *times]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch([*state, *self.sources.tensors, *times])
-            step = take_step(
-                self.method.tableau,
-                lambda t, y, _: (self.problem.vector_field(t, y, self.constants), []),
-                time,
-                step_size,
-                state,
-                None,
-                estimate=False,
-                close=self.dense,
-            )
-        targets, cotangents = list(step.state), list(adjoint)
+            tape.watch(sources)
+            step = self._stepper.take_step(time, length, state)
+        targets, cotangents = list(step.state), list(cotangent)
         inner = None
-        if self.dense:
-            inner = self._inner_outputs(time, step_size, state, step.stages, index, reached)
-            for stage, cotangent in zip(step.stages, inner["stages"], strict=True):
-                targets += stage
-                cotangents += cotangent
-        sources = [*state, *self.sources.tensors, *times]
+        if self._interpolates:
+            inner = self._inner_outputs(time, state, step, (index, carry.reached))
+            for slope, slope_cotangent in zip(step.slopes, inner.slopes, strict=True):
+                targets += slope
+                cotangents += slope_cotangent
         found = vector_jacobian(tape, targets, sources, cotangents)
-        count = len(state)
-        adjoint, found = found[:count], found[count:]
-        gradients = _add(gradients, found[: len(gradients)])
-        if self.dense:
-            adjoint = _add(adjoint, inner["state"])
-        if self.timed:
-            by_start, by_length = found[-2:]
-            if self.dense:
-                by_times += inner["times"]
-                by_start += inner["start"]
-                by_length += inner["length"]
-            by_end_time, by_time, by_times = self._time_gradients(
-                n, last, index, by_start, by_length, by_end_time, by_time, by_times
-            )
-        return adjoint, by_end_time, by_time, by_times, gradients, index
+        by_state, found = found[: len(state)], found[len(state) :]
+        size = len(carry.sources)
+        carry = carry._replace(
+            state=add(by_state, inner.state) if inner else by_state,
+            sources=add(carry.sources, found[:size]),
+            reached=index,
+        )
+        if not times:
+            return carry
+        by_start, by_length = found[size:]
+        if inner:
+            carry = carry._replace(times=carry.times + inner.times)
+            by_start, by_length = by_start + inner.start, by_length + inner.length
+        return self._pass_on_times(n, carry, record.lasts.read(n), (by_start, by_length))
 
-    def _inner_outputs(self, time, step_size, state, stages, index, reached):
+    def _inner_outputs(self, time, state, step, indices) -> _Inner:
         """Cotangents that the solution times inside a step give to its start, slopes and length.
 
         The solution at such a time is state + sum_j W_j k_j, with weights W_j that depend on the
-        time asked for, the start and the length of the step.
+        time asked for, the start and the length of the step. `indices` are those of the first of
+        these times and of the first after the step.
         """
+        first, end = indices
+        timed = self._problem.differentiable_times
 
-        def body(i, carry):
-            cotangent, target = rows(self.cotangents, i), tf.gather(self.solution_times, i)
-            times = [target, time, step_size]
+        def body(i, inner):
+            cotangent, target = gather(self._cotangents, i), tf.gather(self._times, i)
+            times = [target, time, step.length]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(times)
-                weights = dense_weights(self.method.tableau, time, step_size, target)
-                used = [w for w in weights if w is not None]
-            carry = dict(carry)
-            carry["state"] = _add(carry["state"], cotangent)
-            carry["stages"] = [
-                old if w is None else _add(old, [expand(w, c) * c for c in cotangent])
-                for w, old in zip(weights, carry["stages"], strict=True)
-            ]
-            if self.timed:
-                products = [
-                    dot(cotangent, stage)
-                    for w, stage in zip(weights, stages, strict=True)
-                    if w is not None
-                ]
-                by_target, by_start, by_length = vector_jacobian(tape, used, times, products)
-                carry["times"] += tf.one_hot(
-                    i, tf.size(self.solution_times), by_target, tf.zeros_like(by_target)
+                weights = dense_weights(self._settings.tableau, time, step.length, target)
+            inner = inner._replace(
+                state=add(inner.state, cotangent),
+                slopes=[
+                    old if w is None else add(old, [expand(w, c) * c for c in cotangent])
+                    for w, old in zip(weights, inner.slopes, strict=True)
+                ],
+            )
+            if timed:
+                used = [(w, k) for w, k in zip(weights, step.slopes, strict=True) if w is not None]
+                by_target, by_start, by_length = vector_jacobian(
+                    tape, [w for w, _ in used], times, [dot(cotangent, k) for _, k in used]
                 )
-                carry["start"] += by_start
-                carry["length"] += by_length
-            return i + 1, carry
+                by_times = tf.one_hot(i, tf.size(self._times), by_target, tf.zeros_like(by_target))
+                inner = inner._replace(
+                    times=inner.times + by_times,
+                    start=inner.start + by_start,
+                    length=inner.length + by_length,
+                )
+            return i + 1, inner
 
         zeros = [tf.zeros_like(y) for y in state]
-        _, carry = tf.while_loop(
-            lambda i, _: i < reached,
-            body,
-            (
-                index,
-                {
-                    "state": zeros,
-                    "stages": [list(zeros) for _ in stages],
-                    "times": tf.zeros_like(self.solution_times),
-                    "start": tf.zeros_like(time),
-                    "length": tf.zeros_like(time),
-                },
-            ),
-            parallel_iterations=1,
-            maximum_iterations=self.solution_times.shape[0],
+        nothing = _Inner(
+            state=zeros,
+            slopes=[list(zeros) for _ in step.slopes],
+            times=tf.zeros_like(self._times),
+            start=tf.zeros_like(time),
+            length=tf.zeros_like(time),
         )
-        return carry
+        _, inner = tf.while_loop(
+            lambda i, _: i < end,
+            body,
+            (first, nothing),
+            parallel_iterations=1,
+            maximum_iterations=self._times.shape[0],
+        )
+        return inner
 
-    def _time_gradients(self, n, last, index, by_start, by_length, by_end_time, by_time, by_times):
+    def _pass_on_times(self, n, carry: _Carry, is_last, found) -> _Carry:
         """Passes the gradients by a step's start and length on to the times that they depend on."""
-        if self.method.num_steps is not None:
-            count = self.method.num_steps
+        by_start, by_length = found
+        size = tf.size(self._times)
+        if self._settings.num_steps is not None:
+            count = self._settings.num_steps
             done = tf.cast(n, by_start.dtype) / count
             by_final = by_length / count + by_start * done
-            by_time += by_start * (1.0 - done) - by_length / count
-            return by_end_time, by_time, by_times + _one_hot_last(by_times, by_final)
-        cut = tf.where(last, by_end_time + by_length, tf.zeros_like(by_length))
-        position = tf.size(by_times) - 1 if self.dense or not self.several else index
+            return carry._replace(
+                start=carry.start + by_start * (1.0 - done) - by_length / count,
+                times=carry.times + tf.one_hot(size - 1, size, by_final, tf.zeros_like(by_final)),
+            )
+        cut = tf.where(is_last, carry.end + by_length, tf.zeros_like(by_length))
+        position = carry.reached if self._stops else size - 1
         total = tf.reduce_sum(cut)
-        by_times += tf.one_hot(position, tf.size(by_times), total, tf.zeros_like(total))
-        return by_start + tf.where(last, -by_length, by_end_time), by_time, by_times
-
-
-def _one_hot_last(vector, value):
-    return tf.one_hot(tf.size(vector) - 1, tf.size(vector), value, tf.zeros_like(value))
-
-
-def _add(xs: Tensors, ys: Tensors) -> Tensors:
-    return [x + y for x, y in zip(xs, ys, strict=True)]
+        return carry._replace(
+            end=by_start + tf.where(is_last, -by_length, carry.end),
+            times=carry.times + tf.one_hot(position, size, total, tf.zeros_like(total)),
+        )

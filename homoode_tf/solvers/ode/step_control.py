@@ -1,223 +1,196 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Step size control: the error norm, the first step, and the PI controller.
+"""What the loop asks between two steps, and the answers of methods with equal steps.
 
-Every function works on flat lists of tensors. A `norm` is "batch" (one number for the whole state),
-"sample" (one number for each sample of the leading dimension) or "worst" (the largest of these).
+A step control owns everything that differs between one time for the whole batch and one for each
+sample: the shape of time, the norm of the error, acceptance, and how what was accepted takes the
+place of what was there.
 """
 
+from __future__ import annotations
+
+import abc
 import dataclasses
-from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-NORMS = ("batch", "sample", "worst")
-# A step is stretched by up to so much where that saves one: with the safety factor 0.9 its expected
-# error is still within the tolerance.
-_STRETCH = 1.1
-# Further from the end than so many steps, their number is too uncertain to plan with.
-_PLANNED_STEPS = 3
-_SMALLEST_RATIO = 1e-10
+from homoode_tf.solvers.ode.flat import Tensors
+from homoode_tf.solvers.ode.problem import Problem
+from homoode_tf.solvers.ode.results import Status
+from homoode_tf.solvers.ode.step import Step
 
 
-def align(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    """Reshapes (batch,) to (batch, 1, ..., 1) with the rank of `like`; () stays ()."""
-    if values.shape.rank == 0 or like.shape.rank == 1:
-        return values
-    return tf.reshape(values, [-1] + [1] * (like.shape.rank - 1))
+class ControlState(NamedTuple):
+    """What a step control carries from step to step; all of the shape of time.
 
-
-def expand(scalars: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    """Aligns scalars with `like` and casts them to its dtype, to multiply it."""
-    return align(tf.cast(scalars, like.dtype), like)
-
-
-def error_ratio(
-    errors: Sequence[Sequence[tf.Tensor]],
-    state: Sequence[tf.Tensor],
-    next_state: Sequence[tf.Tensor],
-    rtol: float,
-    atol: float,
-    norm: str,
-) -> tf.Tensor:
-    """The error in units of the tolerance: a step is accepted if it is at most one.
-
-    ratio = sqrt(mean((error / (atol + rtol max(|state|, |next_state|)))^2)), over all elements of
-    all components. Two rows (order eight), with ratios r and s, give r^2 / sqrt(r^2 + s^2 / 100).
-
-    Args:
-      errors: One or two rows, each with one tensor a component.
-      state: State at the start of the step.
-      next_state: State at its end.
-      rtol: Relative tolerance.
-      atol: Absolute tolerance.
-      norm: One of `NORMS`.
-
-    Returns:
-      Real tensor of shape (), or (batch,) with norm="sample".
-
-    Reference: Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, II.4 and II.5.
+    Attributes:
+      step_size: Proposed for the next step, not cut by the end of the interval.
+      ratio: Error of the last step that was accepted, in units of the tolerance.
+      rejected: Whether the last step was rejected.
+      first_step: Size proposed after the first accepted step; -1 before.
+      accepted: int32, steps taken.
+      attempts: int32, steps tried.
+      status: int32, a value of `Status`.
     """
-    scales = [
-        atol + rtol * tf.maximum(tf.abs(y0), tf.abs(y1))
-        for y0, y1 in zip(state, next_state, strict=True)
-    ]
-    ratios = [root_mean_square(row, scales, norm) for row in errors]
-    if len(ratios) == 1:
-        return ratios[0]
-    first, second = ratios
-    smallest = tf.constant(1e-300 if first.dtype == tf.float64 else 1e-30, first.dtype)
-    return tf.square(first) / tf.sqrt(tf.square(first) + 0.01 * tf.square(second) + smallest)
+
+    step_size: tf.Tensor
+    ratio: tf.Tensor
+    rejected: tf.Tensor
+    first_step: tf.Tensor
+    accepted: tf.Tensor
+    attempts: tf.Tensor
+    status: tf.Tensor
 
 
-def root_mean_square(
-    tensors: Sequence[tf.Tensor], scales: Sequence[tf.Tensor], norm: str
-) -> tf.Tensor:
-    """sqrt(mean(|tensor / scale|^2)) over all elements of all components (of each sample)."""
-    totals, sizes = [], []
-    for tensor, scale in zip(tensors, scales, strict=True):
-        quotient = tf.abs(tensor) / scale if tensor.dtype.is_complex else tensor / scale
-        axes = None if norm == "batch" else list(range(1, tensor.shape.rank))
-        totals.append(tf.reduce_sum(tf.square(quotient), axes))
-        shape = tensor.shape if norm == "batch" else tensor.shape[1:]
-        if shape.is_fully_defined():
-            sizes.append(tf.constant(shape.num_elements(), totals[-1].dtype))
-        else:
-            dynamic = tf.shape(tensor) if norm == "batch" else tf.shape(tensor)[1:]
-            sizes.append(tf.cast(tf.reduce_prod(dynamic), totals[-1].dtype))
-    result = tf.sqrt(tf.add_n(totals) / tf.add_n(sizes))
-    return tf.reduce_max(result) if norm == "worst" else result
+class Plan(NamedTuple):
+    """The next step: its length, where it ends, and whether that is its target.
 
-
-def initial_step_size(
-    derivative: Callable[[tf.Tensor, list[tf.Tensor]], list[tf.Tensor]],
-    time: tf.Tensor,
-    state: Sequence[tf.Tensor],
-    slope: Sequence[tf.Tensor],
-    span: tf.Tensor,
-    error_order: int,
-    rtol: float,
-    atol: float,
-    norm: str,
-) -> tf.Tensor:
-    """Hairer's first step: an explicit Euler step measures the second derivative.
-
-    Args:
-      derivative: The vector field on flat lists.
-      time: Initial time, shape () or (batch,).
-      state: Initial state.
-      slope: Its derivative.
-      span: Length of the interval.
-      error_order: Order of the embedded solution.
-      rtol: Relative tolerance.
-      atol: Absolute tolerance.
-      norm: One of `NORMS`.
-
-    Returns:
-      Step size, shape () or (batch,). It costs one evaluation of `derivative`.
-
-    Reference: Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, II.4, p. 169.
+    `active` says which samples are still under way; None where there is one time for all.
     """
-    scales = [atol + rtol * tf.abs(y) for y in state]
-    size, speed = root_mean_square(state, scales, norm), root_mean_square(slope, scales, norm)
-    trial = tf.where(
-        (size < 1e-5) | (speed < 1e-5), tf.constant(1e-6, size.dtype), 0.01 * size / speed
-    )
-    trial = tf.where(tf.math.is_finite(trial), tf.minimum(trial, span), span * 1e-6)
-    euler = [y + expand(trial, y) * k for y, k in zip(state, slope, strict=True)]
-    change = [b - a for a, b in zip(slope, derivative(time + trial, euler), strict=True)]
-    curvature = root_mean_square(change, scales, norm) / tf.maximum(trial, 1e-30)
-    largest = tf.maximum(speed, curvature)
-    step = tf.where(
-        largest <= 1e-15,
-        tf.maximum(tf.constant(1e-6, size.dtype), trial * 1e-3),
-        (0.01 / tf.maximum(largest, 1e-30)) ** (1.0 / (error_order + 1)),
-    )
-    step = tf.minimum(tf.minimum(100.0 * trial, step), span)
-    return tf.where(tf.math.is_finite(step), step, trial)
+
+    length: tf.Tensor
+    end: tf.Tensor
+    is_last: tf.Tensor
+    active: tf.Tensor | None = None
 
 
-def stretched_step_size(step_size: tf.Tensor, remaining: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Lengthens a step a little where the interval then takes one step less.
+class StepControl(abc.ABC):
+    """Base of the step controls; itself for one time for the whole batch.
 
-    Never shortens it: a long step followed by a short rest tells more about the step sizes that are
-    possible than two even ones do, and a solve that starts from what was learnt can take one.
-
-    Args:
-      step_size: Proposed by the controller, shape () or (batch,).
-      remaining: Time to the end, of the same shape.
-
-    Returns:
-      The length of the next step, and whether it is the last, which ends at the end.
+    Attributes:
+      estimates: Whether steps must estimate their errors.
+      by_sample: Whether each sample has a time of its own.
     """
-    count = tf.maximum(tf.math.ceil(remaining / (_STRETCH * step_size)), 1.0)
-    stretched = tf.maximum(step_size, remaining / count)
-    last = count <= 1.0
-    length = tf.where(count <= _PLANNED_STEPS, stretched, step_size)
-    return tf.where(last, remaining, length), last
+
+    estimates = False
+    by_sample = False
+
+    def time_shape(self, state: Tensors) -> tf.Tensor:
+        """The shape of time, as a tensor."""
+        return tf.constant([], tf.int32)
+
+    def static_time_shape(self, state: Tensors) -> tf.TensorShape:
+        """The same, as far as it is known without running."""
+        return tf.TensorShape([])
+
+    @abc.abstractmethod
+    def first_step(
+        self, problem: Problem, slope: Tensors | None, given: Any
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The first step size and the evaluations that choosing it cost.
+
+        Args:
+          problem: What is integrated.
+          slope: The field at its start, where it is known.
+          given: A step size to begin with: None, a number or a tensor.
+        """
+
+    def start(self, problem: Problem, slope: Tensors | None, step_size: tf.Tensor) -> ControlState:
+        """What is carried before the first step."""
+        shape, dtype = self.time_shape(problem.initial_state), problem.initial_time.dtype
+        full = lambda value, dtype: tf.fill(shape, tf.constant(value, dtype))  # noqa: E731
+        return ControlState(
+            step_size=step_size,
+            ratio=full(1.0, dtype),
+            rejected=full(False, tf.bool),
+            first_step=full(-1.0, dtype),
+            accepted=full(0, tf.int32),
+            attempts=full(0, tf.int32),
+            status=self.first_status(slope, full(int(Status.SUCCESS), tf.int32)),
+        )
+
+    def first_status(self, slope: Tensors | None, success: tf.Tensor) -> tf.Tensor:
+        """The status before the first step."""
+        return success
+
+    def last_status(self, status: tf.Tensor, state: Tensors) -> tf.Tensor:
+        """The status after the last step."""
+        return status
+
+    @abc.abstractmethod
+    def plan(
+        self, control: ControlState, time: tf.Tensor, target: tf.Tensor, problem: Problem
+    ) -> Plan:
+        """The next step from `time`, which must not pass `target`."""
+
+    @abc.abstractmethod
+    def judge(
+        self,
+        control: ControlState,
+        plan: Plan,
+        problem: Problem,
+        before: tuple[tf.Tensor, Tensors],
+        step: Step,
+    ) -> tuple[tf.Tensor, ControlState]:
+        """Whether a step from (time, state) `before` is accepted, and what is carried on."""
+
+    @abc.abstractmethod
+    def merge(self, accept: tf.Tensor, new: Any, old: Any) -> Any:
+        """The nest `new` where a step was accepted, and `old` elsewhere."""
+
+    def has_arrived(self, time: tf.Tensor, target: tf.Tensor, status: tf.Tensor) -> tf.Tensor:
+        """Whether the whole batch has come to its target, a boolean scalar."""
+        return time >= target
+
+    def record_index(self, control: ControlState, iteration: tf.Tensor) -> tf.Tensor:
+        """Where the next step is recorded: over the last one, if that was rejected."""
+        return control.accepted
+
+    def is_finite(self, tensors: Tensors) -> tf.Tensor:
+        """Whether all elements are finite; of the shape of time."""
+        # NaN and infinity times zero are NaN, so one sum tells.
+        totals = [tf.reduce_sum(tf.abs(x) * 0.0, self._axes(x)) for x in tensors]
+        return tf.reduce_all(tf.stack([tf.math.is_finite(x) for x in totals]), axis=0)
+
+    def _axes(self, tensor: tf.Tensor) -> list[int] | None:
+        """The axes over which a norm goes."""
+        return None
+
+
+class FixedSteps(StepControl):
+    """Base of the controls that take every step as it comes."""
+
+    def last_status(self, status, state):
+        return tf.where(self.is_finite(state), status, int(Status.NON_FINITE))
+
+    def judge(self, control, plan, problem, before, step):
+        return tf.constant(True), control._replace(
+            accepted=control.accepted + 1, attempts=control.attempts + 1
+        )
+
+    def merge(self, accept, new, old):
+        return new
 
 
 @dataclasses.dataclass(frozen=True)
-class PIController:
-    """Proportional-integral control of the step size.
+class EqualSteps(FixedSteps):
+    """A number of equal steps from the initial time to the final one."""
 
-    factor = safety * ratio^(-alpha) * previous_ratio^beta with alpha = 1/(q+1) - 0.75 beta,
-    beta = 0.2/(q+1), q the order of the embedded solution; after a rejection beta's term is left
-    out. The factor stays within [min_factor, max_factor], and is at most 1 after a rejection.
+    num_steps: int
 
-    Reference: Gustafsson (1991), doi:10.1145/210232.210242; Hairer and Wanner, II, IV.2.
-    """
+    def first_step(self, problem, slope, given):
+        # The lengths depend on both ends, also in the eyes of automatic differentiation.
+        span = problem.solution_times[-1] - problem.initial_time
+        return problem.cut(span / self.num_steps), tf.constant(0)
 
-    error_order: int
-    safety: float = 0.9
-    min_factor: float = 0.2
-    max_factor: float = 10.0
+    def plan(self, control, time, target, problem):
+        count = control.accepted + 1
+        is_last = count >= self.num_steps
+        end = problem.initial_time + tf.cast(count, time.dtype) * control.step_size
+        return Plan(control.step_size, tf.where(is_last, target, end), is_last)
 
-    def __post_init__(self) -> None:
-        """Checks the factors."""
-        if not 0.0 < self.safety < 1.0:
-            raise ValueError(f"safety_factor must lie between 0 and 1, got {self.safety}.")
-        if not 0.0 < self.min_factor < 1.0:
-            raise ValueError(
-                f"min_step_size_factor must lie between 0 and 1, got {self.min_factor}."
-            )
-        if not self.max_factor > 1.0:
-            raise ValueError(f"max_step_size_factor must be larger than 1, got {self.max_factor}.")
 
-    def factor(
-        self, ratio: tf.Tensor, previous_ratio: tf.Tensor, after_rejection: tf.Tensor
-    ) -> tf.Tensor:
-        """Factor by which the size of the step just tried is to change."""
-        exponent = 1.0 / (self.error_order + 1)
-        beta = 0.2 * exponent
-        finite = tf.math.is_finite(ratio)
-        ratio = tf.maximum(tf.where(finite, ratio, tf.ones_like(ratio)), _SMALLEST_RATIO)
-        accepted = ratio <= 1.0
-        factor = self.safety * tf.where(
-            accepted,
-            ratio ** (0.75 * beta - exponent) * previous_ratio**beta,
-            ratio**-exponent,
-        )
-        ceiling = tf.where(
-            after_rejection | ~accepted,
-            tf.ones_like(factor),
-            tf.constant(self.max_factor, factor.dtype),
-        )
-        factor = tf.clip_by_value(factor, self.min_factor, ceiling)
-        return tf.where(finite, factor, tf.constant(self.min_factor, factor.dtype))
+@dataclasses.dataclass(frozen=True)
+class StepsOfSize(FixedSteps):
+    """Steps of one size; the last is cut at the final time."""
 
-    def propose(
-        self,
-        step_size: tf.Tensor,
-        taken: tf.Tensor,
-        factor: tf.Tensor,
-    ) -> tf.Tensor:
-        """Next step size, after a step of length `taken` that the end time may have cut short.
+    step_size: float
 
-        A step cut so short that its factor reaches the limit says nothing against the
-        suggestion that was cut.
-        """
-        return tf.where(
-            (factor >= self.max_factor) & (taken < step_size),
-            tf.maximum(step_size, taken * factor),
-            taken * factor,
-        )
+    def first_step(self, problem, slope, given):
+        return tf.constant(self.step_size, problem.initial_time.dtype), tf.constant(0)
+
+    def plan(self, control, time, target, problem):
+        # No step that only rounding asks for.
+        is_last = time + control.step_size * (1.0 + 1e-3) >= target
+        length = tf.where(is_last, problem.cut(target - time), control.step_size)
+        return Plan(length, tf.where(is_last, target, time + length), is_last)

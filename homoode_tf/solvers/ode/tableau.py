@@ -3,11 +3,17 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from homoode_tf.errors import InvalidValueError
 
 _TOLERANCE = 1e-12
 
 
+@keras.saving.register_keras_serializable(package="homoode_tf")
 @dataclasses.dataclass(frozen=True)
 class ButcherTableau:
     """The coefficients of one explicit Runge-Kutta method.
@@ -38,6 +44,10 @@ class ButcherTableau:
 
     Raises:
       ValueError: If the coefficients contradict each other or the order claimed.
+
+    Example:
+    >>> ButcherTableau("ralston", order=2, a=((2 / 3,),), b=(1 / 4, 3 / 4)).c
+    (0.0, 0.6666666666666666)
     """
 
     name: str
@@ -53,6 +63,12 @@ class ButcherTableau:
 
     def __post_init__(self) -> None:
         """Checks the coefficients and fills in the Hermite polynomial."""
+        for name in ("a", "error", "interpolation"):
+            # Lists, which is what JSON has, become what a frozen object holds.
+            rows = getattr(self, name)
+            object.__setattr__(self, name, rows and tuple(tuple(row) for row in rows))
+        for name in ("b", "error_row_orders"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
         self._check_shapes()
         self._check_order(self.b, self.order, "b", lambda power: 1.0 / power)
         orders = self.error_row_orders or (self.error_order,) * len(self.error)
@@ -61,6 +77,15 @@ class ButcherTableau:
         if self.interpolation is None:
             object.__setattr__(self, "interpolation", self._hermite())
         self._check_interpolation()
+
+    def get_config(self) -> dict[str, Any]:
+        """The coefficients, as plain values."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> "ButcherTableau":
+        """Makes the tableau that `get_config` described."""
+        return cls(**config)
 
     @property
     def num_stages(self) -> int:
@@ -101,7 +126,7 @@ class ButcherTableau:
         return tuple(tuple(row) for row in rows)
 
     def _fail(self, what: str) -> None:
-        raise ValueError(f"Butcher tableau {self.name!r}: {what}.")
+        raise InvalidValueError(f"Butcher tableau {self.name!r}: {what}.")
 
     def _check_shapes(self) -> None:
         stages = len(self.b)

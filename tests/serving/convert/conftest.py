@@ -62,12 +62,9 @@ class Converted:
     def expected(self, images):
         """The Keras model's own logits, and its evaluations of the dynamics."""
         layer = self.model.implicit
-        if isinstance(layer, DEQ):
-            logits = self.model(images, training=False)
-        else:
-            with layer.controlling_steps_by(self.step_control):
-                logits = self.model(images, training=False)
-        return logits.numpy(), int(layer.forward_nfe)
+        solver = layer.serving_solver(self.step_control)
+        solution = layer.solve(self.model.condition(images), solver=solver)
+        return self.model.head(solution.final_state).numpy(), int(solution.num_evaluations)
 
 
 @pytest.fixture(scope="session")

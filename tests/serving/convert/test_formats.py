@@ -83,12 +83,10 @@ def test_takes_the_steps_that_an_image_needs(converted, name, format):
         np.testing.assert_allclose(
             run(image)["logits"], model.expected(image)[0], rtol=0, atol=1e-4
         )
-    layer = model.model.implicit
-    own, layer._solver = layer._solver, solvers.get("dopri5", num_steps=min(evaluations) // 6)
-    try:
-        rigid = model.model(many, training=False)
-    finally:
-        layer._solver = own
+    keras_model = model.model
+    few_steps = solvers.get("dopri5", num_steps=min(evaluations) // 6)
+    solution = keras_model.implicit.solve(keras_model.condition(many), solver=few_steps)
+    rigid = keras_model.head(solution.final_state)
     assert np.abs(run(many)["logits"] - rigid).max() > 1e-3
 
 

@@ -5,34 +5,35 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from homoode_tf.solvers.ode.step_control import (
-    PIController,
-    error_ratio,
-    initial_step_size,
+from homoode_tf.solvers.ode.error_control import (
+    BatchErrorControl,
+    SampleErrorControl,
     stretched_step_size,
 )
+from homoode_tf.solvers.ode.pi_controller import PIController
 
 
 def t(value):
     return tf.constant(value, tf.float64)
 
 
+def control(rtol, atol, cls=BatchErrorControl):
+    return cls(rtol, atol, PIController(error_order=4))
+
+
 def test_error_ratio_is_the_root_mean_square_over_the_whole_state():
     rng = np.random.RandomState(0)
     shapes = [(2, 3), (2,)]
     errors, before, after = ([rng.randn(*s) for s in shapes] for _ in range(3))
-    ratio = error_ratio(
-        [[t(e) for e in errors]], [t(y) for y in before], [t(y) for y in after], 0.1, 0.01, "batch"
-    )
+    tensors = [[t(e) for e in errors]], [t(y) for y in before], [t(y) for y in after]
+    ratio = control(0.1, 0.01).error_ratio(*tensors)
     scaled = [
         e / (0.01 + 0.1 * np.maximum(abs(y0), abs(y1)))
         for e, y0, y1 in zip(errors, before, after, strict=True)
     ]
     values = np.concatenate([s.ravel() for s in scaled])
     assert float(ratio) == pytest.approx(np.sqrt(np.mean(values**2)), rel=1e-12)
-    by_sample = error_ratio(
-        [[t(e) for e in errors]], [t(y) for y in before], [t(y) for y in after], 0.1, 0.01, "sample"
-    )
+    by_sample = control(0.1, 0.01, SampleErrorControl).error_ratio(*tensors)
     expected = [np.sqrt(np.mean(np.append(scaled[0][i], scaled[1][i]) ** 2)) for i in range(2)]
     np.testing.assert_allclose(by_sample, expected, rtol=1e-12)
 
@@ -40,7 +41,7 @@ def test_error_ratio_is_the_root_mean_square_over_the_whole_state():
 def test_complex_errors_count_by_their_size():
     error = [tf.constant([3e-3 + 4e-3j], tf.complex128)]
     zero = [tf.constant([0j], tf.complex128)]
-    assert float(error_ratio([error], zero, zero, 0.1, 1e-3, "batch")) == pytest.approx(5.0)
+    assert float(control(0.1, 1e-3).error_ratio([error], zero, zero)) == pytest.approx(5.0)
 
 
 def test_initial_step_agrees_with_scipy():
@@ -53,16 +54,12 @@ def test_initial_step_agrees_with_scipy():
     expected = select_initial_step(
         field, 0.0, start, 3.0, np.inf, field(0.0, start), 1.0, 4, 1e-4, 1e-5
     )
-    step = initial_step_size(
+    step = control(1e-4, 1e-5).initial_step_size(
         lambda time, y: [tf.stack([y[0][1], -5.0 * y[0][0] + tf.sin(time)])],
         t(0.0),
         [t(start)],
         [t(field(0.0, start))],
         t(3.0),
-        4,
-        1e-4,
-        1e-5,
-        "batch",
     )
     assert float(step) == pytest.approx(expected, rel=1e-6)
 
@@ -70,16 +67,12 @@ def test_initial_step_agrees_with_scipy():
 @pytest.mark.parametrize("span", [1e-3, 1.0])
 def test_initial_step_stays_within_the_interval(span):
     still = [t([1.0])]
-    step = initial_step_size(
+    step = control(1e-3, 1e-3).initial_step_size(
         lambda time, y: [tf.zeros_like(y[0])],
         t(0.0),
         still,
         [t([0.0])],
         t(span),
-        4,
-        1e-3,
-        1e-3,
-        "batch",
     )
     assert 0.0 < float(step) <= span
 

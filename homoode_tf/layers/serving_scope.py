@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scope in which implicit layers solve as an exported model does."""
+
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
+_STEP_CONTROL: contextvars.ContextVar[str | None] = contextvars.ContextVar(
+    "step_control", default=None
+)
+
+
+@contextlib.contextmanager
+def serving_scope(step_control: str) -> Iterator[None]:
+    """Within this scope a call of an implicit layer gives its output and does nothing else.
+
+    What is traced here changes no variable and records nothing for a gradient. It has no effect on
+    functions traced before.
+
+    Args:
+        step_control: How solvers of ODEs step, "sample" or "batch".
+
+    Example:
+        >>> with serving_scope("sample"):
+        ...     current_step_control()
+        'sample'
+    """
+    token = _STEP_CONTROL.set(step_control)
+    try:
+        yield
+    finally:
+        _STEP_CONTROL.reset(token)
+
+
+def current_step_control() -> str | None:
+    """The step control of the scope around this call; None outside of any."""
+    return _STEP_CONTROL.get()

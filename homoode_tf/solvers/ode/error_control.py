@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Step sizes that keep the estimated error within the tolerances."""
+
+import dataclasses
+import numbers
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from homoode_tf.solvers.ode.flat import Tensors, align, expand
+from homoode_tf.solvers.ode.pi_controller import PIController
+from homoode_tf.solvers.ode.problem import Field
+from homoode_tf.solvers.ode.results import Status
+from homoode_tf.solvers.ode.step_control import ControlState, Plan, StepControl
+
+# A step is stretched by up to so much where that saves one: with the safety factor 0.9 its expected
+# error is still within the tolerance.
+_STRETCH = 1.1
+# Further from the end than so many steps, their number is too uncertain to plan with.
+_PLANNED_STEPS = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchErrorControl(StepControl):
+    """One step size for the whole batch, by the root mean square error over its whole state.
+
+    Attributes:
+      rtol: Relative tolerance.
+      atol: Absolute tolerance.
+      controller: Chooses the next step size.
+    """
+
+    rtol: float
+    atol: float
+    controller: PIController
+
+    estimates = True
+
+    def first_step(self, problem, slope, given):
+        dtype, state = problem.initial_time.dtype, problem.initial_state
+        time = tf.broadcast_to(problem.initial_time, self.time_shape(state))
+
+        def choose():
+            start = problem.field(time, state) if slope is None else slope
+            span = tf.stop_gradient(problem.solution_times[-1] - problem.initial_time)
+            size = self.initial_step_size(problem.field, time, state, start[: len(state)], span)
+            return tf.stop_gradient(size), tf.constant(1 if slope else 2)
+
+        is_number = isinstance(given, numbers.Real)
+        if given is None or (is_number and not given > 0):
+            return choose()
+        if is_number:
+            return self._given(tf.constant(given, dtype), state), tf.constant(0)
+        given = tf.stop_gradient(tf.cast(tf.convert_to_tensor(given), dtype))
+        given = self._given(given, state)
+        return tf.cond(
+            tf.reduce_all(given > 0.0), lambda: (tf.identity(given), tf.constant(0)), choose
+        )
+
+    def _given(self, step_size: tf.Tensor, state: Tensors) -> tf.Tensor:
+        return tf.reduce_min(step_size)
+
+    def first_status(self, slope, success):
+        # A state that begins with a non-finite slope can go nowhere.
+        if slope is None:
+            return success
+        return tf.where(self.is_finite(slope), success, int(Status.NON_FINITE))
+
+    def plan(self, control, time, target, problem):
+        length, is_last = stretched_step_size(control.step_size, target - time)
+        length = tf.where(is_last, problem.cut(target - time), tf.stop_gradient(length))
+        return Plan(length, tf.where(is_last, target, time + length), is_last)
+
+    def judge(self, control, plan, problem, before, step):
+        time, state = before
+        length = tf.stop_gradient(plan.length)
+        frozen = [[tf.stop_gradient(x) for x in y] for y in (*step.errors, state, step.state)]
+        ratio = tf.stop_gradient(self.error_ratio(frozen[:-2], *frozen[-2:]))
+        accept = ratio <= 1.0
+        factor = self.controller.factor(ratio, control.ratio, control.rejected)
+        step_size = self.controller.propose(control.step_size, length, factor)
+        first = accept & (control.first_step < 0.0)
+        # Time cannot resolve steps smaller than this.
+        epsilon = 2.0**-52 if time.dtype == tf.float64 else 2.0**-23
+        span = problem.solution_times[-1] - problem.initial_time
+        scale = tf.maximum(tf.abs(time), span)
+        stuck = ~accept & (step_size < tf.stop_gradient(4.0 * epsilon * scale))
+        failure = tf.where(
+            tf.math.is_finite(ratio), int(Status.STEP_UNDERFLOW), int(Status.NON_FINITE)
+        )
+        return accept, ControlState(
+            step_size=step_size,
+            ratio=tf.where(accept, tf.maximum(ratio, 1e-4), control.ratio),
+            rejected=~accept,
+            first_step=tf.where(first, step_size, control.first_step),
+            accepted=control.accepted + tf.cast(accept, tf.int32),
+            attempts=control.attempts + 1,
+            status=tf.where(stuck, failure, control.status),
+        )
+
+    def merge(self, accept, new, old):
+        # A branch and not a selection: whichever way it goes, no state is copied.
+        return tf.cond(accept, lambda: new, lambda: old)
+
+    def error_ratio(
+        self, errors: Sequence[Tensors], state: Tensors, next_state: Tensors
+    ) -> tf.Tensor:
+        """The error in units of the tolerance: a step is accepted if it is at most one.
+
+        ratio = sqrt(mean((error / (atol + rtol max(|state|, |next_state|)))^2)), over all elements
+        of all components. Two rows (order eight), with ratios r and s, give
+        r^2 / sqrt(r^2 + s^2 / 100).
+
+        Args:
+          errors: One or two rows, each with one tensor a component.
+          state: State at the start of the step.
+          next_state: State at its end.
+
+        Returns:
+          Real tensor of the shape of time.
+
+        Reference: Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, II.4.
+        """
+        scales = [
+            self.atol + self.rtol * tf.maximum(tf.abs(y0), tf.abs(y1))
+            for y0, y1 in zip(state, next_state, strict=True)
+        ]
+        ratios = [self.root_mean_square(row, scales) for row in errors]
+        if len(ratios) == 1:
+            return ratios[0]
+        first, second = ratios
+        smallest = tf.constant(1e-300 if first.dtype == tf.float64 else 1e-30, first.dtype)
+        return tf.square(first) / tf.sqrt(tf.square(first) + 0.01 * tf.square(second) + smallest)
+
+    def root_mean_square(self, tensors: Tensors, scales: Tensors) -> tf.Tensor:
+        """sqrt(mean(|tensor / scale|^2)) over all elements of all components (of each sample)."""
+        totals, sizes = [], []
+        for tensor, scale in zip(tensors, scales, strict=True):
+            quotient = tf.abs(tensor) / scale if tensor.dtype.is_complex else tensor / scale
+            axes = self._axes(tensor)
+            totals.append(tf.reduce_sum(tf.square(quotient), axes))
+            skipped = 0 if axes is None else 1
+            shape = tensor.shape[skipped:]
+            if shape.is_fully_defined():
+                sizes.append(tf.constant(shape.num_elements(), totals[-1].dtype))
+            else:
+                size = tf.reduce_prod(tf.shape(tensor)[skipped:])
+                sizes.append(tf.cast(size, totals[-1].dtype))
+        return tf.sqrt(tf.add_n(totals) / tf.add_n(sizes))
+
+    def initial_step_size(
+        self, field: Field, time: tf.Tensor, state: Tensors, slope: Tensors, span: tf.Tensor
+    ) -> tf.Tensor:
+        """Hairer's first step: an explicit Euler step measures the second derivative.
+
+        Args:
+          field: The vector field; it is evaluated once.
+          time: Initial time, of the shape of time.
+          state: Initial state.
+          slope: Its derivative.
+          span: Length of the interval.
+
+        Returns:
+          Step size, of the shape of time.
+
+        Reference: Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, p. 169.
+        """
+        scales = [self.atol + self.rtol * tf.abs(y) for y in state]
+        size, speed = self.root_mean_square(state, scales), self.root_mean_square(slope, scales)
+        trial = tf.where(
+            (size < 1e-5) | (speed < 1e-5), tf.constant(1e-6, size.dtype), 0.01 * size / speed
+        )
+        trial = tf.where(tf.math.is_finite(trial), tf.minimum(trial, span), span * 1e-6)
+        euler = [y + expand(trial, y) * k for y, k in zip(state, slope, strict=True)]
+        change = [b - a for a, b in zip(slope, field(time + trial, euler), strict=True)]
+        curvature = self.root_mean_square(change, scales) / tf.maximum(trial, 1e-30)
+        largest = tf.maximum(speed, curvature)
+        step = tf.where(
+            largest <= 1e-15,
+            tf.maximum(tf.constant(1e-6, size.dtype), trial * 1e-3),
+            (0.01 / tf.maximum(largest, 1e-30)) ** (1.0 / (self.controller.error_order + 1)),
+        )
+        step = tf.minimum(tf.minimum(100.0 * trial, step), span)
+        return tf.where(tf.math.is_finite(step), step, trial)
+
+
+class SampleErrorControl(BatchErrorControl):
+    """A time, a step size and an acceptance for every sample of the leading dimension.
+
+    All samples step at once, each by its own size, and those that have arrived stand still: a
+    sample's result does not depend on the others.
+    """
+
+    by_sample = True
+
+    def time_shape(self, state):
+        return tf.shape(state[0])[:1]
+
+    def static_time_shape(self, state):
+        return state[0].shape[:1]
+
+    def _axes(self, tensor):
+        return list(range(1, tensor.shape.rank))
+
+    def _given(self, step_size, state):
+        return tf.broadcast_to(step_size, self.time_shape(state))
+
+    def plan(self, control, time, target, problem):
+        plan = super().plan(control, time, target, problem)
+        active = tf.equal(control.status, int(Status.SUCCESS)) & (time < target)
+        length = tf.where(active, plan.length, tf.zeros_like(plan.length))
+        return plan._replace(length=length, active=active)
+
+    def judge(self, control, plan, problem, before, step):
+        accept, judged = super().judge(control, plan, problem, before, step)
+        # Samples that stand still keep everything they had.
+        kept = (tf.where(plan.active, n, o) for n, o in zip(judged, control, strict=True))
+        return accept & plan.active, ControlState(*kept)
+
+    def merge(self, accept, new, old):
+        return tf.nest.map_structure(lambda n, o: tf.where(align(accept, o), n, o), new, old)
+
+    def has_arrived(self, time, target, status):
+        return tf.reduce_all((time >= target) | tf.not_equal(status, int(Status.SUCCESS)))
+
+    def record_index(self, control, iteration):
+        return iteration
+
+
+class WorstSampleErrorControl(BatchErrorControl):
+    """One step size for the whole batch, by the error of its worst sample: for an adjoint."""
+
+    def _axes(self, tensor):
+        return list(range(1, tensor.shape.rank))
+
+    def root_mean_square(self, tensors, scales):
+        return tf.reduce_max(super().root_mean_square(tensors, scales))
+
+    def is_finite(self, tensors):
+        return tf.reduce_all(super().is_finite(tensors))
+
+
+def stretched_step_size(step_size: tf.Tensor, remaining: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Lengthens a step a little where the interval then takes one step less.
+
+    Never shortens it: a long step followed by a short rest tells more about the step sizes that are
+    possible than two even ones do, and a solve that starts from what was learnt can take one.
+
+    Args:
+      step_size: Proposed by the controller, shape () or (batch,).
+      remaining: Time to the end, of the same shape.
+
+    Returns:
+      The length of the next step, and whether it is the last, which ends at the end.
+    """
+    count = tf.maximum(tf.math.ceil(remaining / (_STRETCH * step_size)), 1.0)
+    stretched = tf.maximum(step_size, remaining / count)
+    last = count <= 1.0
+    length = tf.where(count <= _PLANNED_STEPS, stretched, step_size)
+    return tf.where(last, remaining, length), last

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What becomes of a solve that failed: an error with a remedy, NaN under XLA, or a status."""
+
+import tensorflow as tf
+
+# TensorFlow has no public way to ask whether XLA will compile a graph.
+from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+from homoode_tf.solvers.ode.flat import Tensors
+from homoode_tf.solvers.ode.results import Diagnostics, SolverError, Status
+
+_REMEDIES = {
+    Status.MAX_NUM_STEPS: "max_num_steps was used up before the final time; "
+    "raise max_num_steps, loosen rtol and atol, or use a stiff solver such as tfp.math.ode.BDF",
+    Status.NON_FINITE: "the state or its derivative is not finite; "
+    "check ode_fn for overflow, division by zero and diverging solutions, or shorten the interval",
+    Status.STEP_UNDERFLOW: "the step size became too small for the precision of time; "
+    "if the solution has no singularity there, loosen rtol and atol, use float64, "
+    "or use a stiff solver such as tfp.math.ode.BDF",
+}
+
+
+def check(diagnostics: Diagnostics, name: str, tensors: Tensors, on_failure: str) -> Tensors:
+    """What a solve returns: its tensors, unless it failed and that is not to be returned.
+
+    Args:
+      diagnostics: Of the solve that has ended.
+      name: Name of the solver, for the message.
+      tensors: What it returns, all of a floating-point or complex dtype.
+      on_failure: "raise" or "return".
+
+    Returns:
+      The tensors, or tensors like them.
+
+    Raises:
+      SolverError: In eager mode.
+      tf.errors.InvalidArgumentError: From a graph, with the same text.
+    """
+    if on_failure == "return":
+        return tensors
+    _raise_on_failure(diagnostics, name)
+    if not GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+        return tensors
+    # XLA leaves assertions out: a solve that was cut short would pass for a whole one.
+    return [tf.where(diagnostics.success, x, tf.constant(float("nan"), x.dtype)) for x in tensors]
+
+
+def _raise_on_failure(diagnostics: Diagnostics, name: str) -> None:
+    """Turns a failure into an error: at once in eager mode, when the graph runs otherwise.
+
+    Args:
+      diagnostics: Of the solve that has ended.
+      name: Name of the solver, for the message.
+
+    Raises:
+      SolverError: In eager mode.
+      tf.errors.InvalidArgumentError: From a graph, with the same text.
+    """
+    worst = tf.argmin(tf.reshape(diagnostics.status, [-1]))
+    status, time, step_size = (
+        tf.gather(tf.reshape(x, [-1]), worst)
+        for x in (diagnostics.status, diagnostics.time, diagnostics.step_size)
+    )
+    if tf.executing_eagerly():
+        if int(status) < 0:
+            code = Status(int(status))
+            message = (
+                f"{name}: {_REMEDIES[code]}. Reached time {float(time):.6g} with step size "
+                f"{float(step_size):.6g}; on_failure='return' gives the last state instead."
+            )
+            raise SolverError(message, code, float(time), float(step_size))
+        return
+    for code, remedy in _REMEDIES.items():
+        tf.debugging.Assert(
+            tf.not_equal(status, int(code)),
+            [
+                f"{name}: {remedy}. Reached time",
+                time,
+                "with step size",
+                step_size,
+                "; on_failure='return' gives the last state instead.",
+            ],
+        )

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which states a solve keeps: the last, those at given times, or that after every step."""
+
+import tensorflow as tf
+
+from homoode_tf.solvers.ode.carry import Arrays, Carry, Kept
+from homoode_tf.solvers.ode.flat import Tensors, combine
+from homoode_tf.solvers.ode.problem import Problem
+from homoode_tf.solvers.ode.step import Step, dense_weights
+from homoode_tf.solvers.ode.step_control import StepControl
+from homoode_tf.solvers.ode.tableau import ButcherTableau
+
+
+def make_array(dtype: tf.DType, shape: tf.TensorShape, size, dynamic: bool = False):
+    """An array of tensors, which a loop fills."""
+    return tf.TensorArray(
+        dtype, size=size, dynamic_size=dynamic, element_shape=shape, clear_after_read=False
+    )
+
+
+def write(arrays: Arrays, index: tf.Tensor, values: Tensors) -> Arrays:
+    """Writes one value into each array."""
+    return [array.write(index, value) for array, value in zip(arrays, values, strict=True)]
+
+
+class FinalState:
+    """The state at the only solution time; and the base of the others.
+
+    Attributes:
+      interpolates: Whether states inside of steps are computed from the slopes.
+    """
+
+    interpolates = False
+
+    def __init__(self, problem: Problem):
+        self._problem = problem
+        self._times = problem.solution_times
+
+    def begin(self) -> Kept:
+        """What is kept before the first step."""
+        return Kept(tf.constant(0), [])
+
+    def target(self, kept: Kept) -> tf.Tensor:
+        """The time that the next step must not pass."""
+        return self._times[-1]
+
+    def keep(self, kept: Kept, before: Carry, after: Carry, step: Step, accept) -> Kept:
+        """Keeps what a step has reached; `before` and `after` are the carries around it."""
+        return kept
+
+    def finish(self, kept: Kept, state: Tensors) -> tuple[tf.Tensor, Tensors]:
+        """The solution times and the states there, stacked along a leading axis."""
+        return self._times, [y[tf.newaxis] for y in state]
+
+
+class EveryStep(FinalState):
+    """The state at the start and after every step that was accepted."""
+
+    def begin(self):
+        time, state = self._problem.initial_time, self._problem.initial_state
+        arrays = [make_array(x.dtype, x.shape, 0, dynamic=True) for x in (time, *state)]
+        return Kept(tf.constant(0), write(arrays, 0, [time, *state]))
+
+    def keep(self, kept, before, after, step, accept):
+        values = [after.time, *after.state]
+        return kept._replace(arrays=write(kept.arrays, after.control.accepted, values))
+
+    def finish(self, kept, state):
+        times, *states = [array.stack() for array in kept.arrays]
+        return times, states
+
+
+class _SolutionTimes(FinalState):
+    """Base: the states at several solution times."""
+
+    def begin(self):
+        number = self._times.shape[0]
+        size = tf.size(self._times) if number is None else number
+        arrays = [make_array(y.dtype, y.shape, size) for y in self._problem.initial_state]
+        return Kept(tf.constant(0), arrays)
+
+    def finish(self, kept, state):
+        # The final time, and after a failure every time that was not reached.
+        _, arrays = tf.while_loop(
+            lambda index, _: index < tf.size(self._times),
+            lambda index, arrays: (index + 1, write(arrays, index, state)),
+            tuple(kept),
+            parallel_iterations=1,
+            maximum_iterations=self._times.shape[0],
+        )
+        return self._times, [array.stack() for array in arrays]
+
+
+class InterpolatedTimes(_SolutionTimes):
+    """The states at the solution times, by the method's dense output."""
+
+    interpolates = True
+
+    def __init__(self, problem: Problem, tableau: ButcherTableau):
+        super().__init__(problem)
+        self._tableau = tableau
+
+    def keep(self, kept, before, after, step, accept):
+        last = tf.size(self._times) - 1
+
+        def keep_one(index, arrays):
+            target = tf.gather(self._times, index)
+            weights = dense_weights(self._tableau, before.time, step.length, target)
+            return index + 1, write(arrays, index, combine(before.state, weights, step.slopes))
+
+        return Kept(
+            *tf.while_loop(
+                lambda index, _: (
+                    accept
+                    & (index < last)
+                    & (tf.gather(self._times, tf.minimum(index, last)) <= after.time)
+                ),
+                keep_one,
+                tuple(kept),
+                parallel_iterations=1,
+                maximum_iterations=self._times.shape[0],
+            )
+        )
+
+
+class SteppedTimes(_SolutionTimes):
+    """The states at the solution times, each of which ends a step."""
+
+    def __init__(self, problem: Problem, control: StepControl):
+        super().__init__(problem)
+        self._control = control
+
+    def target(self, kept):
+        return tf.gather(self._times, kept.index)
+
+    def keep(self, kept, before, after, step, accept):
+        arrived = self._control.has_arrived(after.time, self.target(kept), after.control.status)
+        arrays = write(kept.arrays, kept.index, after.state)
+        return Kept(kept.index + tf.cast(arrived, tf.int32), arrays)
+
+
+def make(problem: Problem, tableau: ButcherTableau, control: StepControl) -> FinalState:
+    """Returns what fits a problem, a method and a step control."""
+    if problem.every_step:
+        return EveryStep(problem)
+    if problem.solution_times.shape[0] == 1:
+        return FinalState(problem)
+    if tableau.dense and not control.by_sample:
+        return InterpolatedTimes(problem, tableau)
+    return SteppedTimes(problem, control)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A solve whose gradient is a backward pass of this package: what adjoint and checkpoint share."""
+
+import abc
+from typing import Any
+
+import tensorflow as tf
+
+from homoode_tf.errors import UserError
+from homoode_tf.solvers.first_order import first_order_only
+from homoode_tf.solvers.ode import failure
+from homoode_tf.solvers.ode.flat import Tensors
+from homoode_tf.solvers.ode.loop import Loop
+from homoode_tf.solvers.ode.problem import Problem
+from homoode_tf.solvers.ode.results import Solution
+from homoode_tf.solvers.ode.settings import Settings
+
+
+class OwnGradient(abc.ABC):
+    """One solve that can be differentiated by `backward`.
+
+    Args:
+      problem: What to solve.
+      settings: How.
+      name: The solver's, for messages.
+      first_step_size: As of `Loop.run`.
+
+    Attributes:
+      solution: The `Solution`, after `states` was called.
+      states: A function of the problem's `tensors` that solves it and returns the states at the
+        solution times, with gradients to all these tensors and to variables.
+    """
+
+    # Whether the backward pass needs a record of the steps.
+    records = False
+
+    def __init__(self, problem: Problem, settings: Settings, name: str, first_step_size: Any):
+        self._statement = problem
+        self._settings = settings
+        self._name = name
+        self._first_step_size = first_step_size
+        self.solution: Solution | None = None
+        self.states = tf.custom_gradient(self._forward)
+
+    @abc.abstractmethod
+    def backward(
+        self, problem: Problem, solution: Solution, cotangents: Tensors, sources: "Sources"
+    ) -> "Gradients":
+        """Gradients from dL/d(states at the solution times)."""
+
+    def check(self, diagnostics, part: str, tensors: Tensors) -> Tensors:
+        """What a part of the solve returns, unless it failed."""
+        return failure.check(
+            diagnostics, f"{self._name}, {part}", tensors, self._settings.on_failure
+        )
+
+    def _forward(self, *tensors):
+        problem = self._statement.of(*tensors)
+        loop = Loop(problem, self._settings, record=self.records)
+        solution = loop.run(self._first_step_size)
+        states = self.check(solution.diagnostics, "forward solve", solution.states)
+        self.solution = solution._replace(states=states)
+        forward_solution = self.solution
+
+        def grad(*cotangents, variables=()):
+            complex_dtypes = [x.dtype.name for x in problem.initial_state if x.dtype.is_complex]
+            if complex_dtypes:
+                raise ComplexStateError(
+                    f"gradient={self._settings.gradient!r} needs a real state, got dtype "
+                    f"{complex_dtypes[0]}."
+                )
+            recorded = forward_solution
+            if self.records and _traced_for_export():
+                # The record is of a type that cannot be saved: solve again to get another.
+                recorded = Loop(problem, self._settings, record=True).run(self._first_step_size)
+            sources = Sources(problem.constants, variables)
+            found = self.backward(problem, recorded, list(cotangents), sources)
+            by_constants, by_variables = sources.split(found.by_sources)
+            result = (found.by_time, found.by_times, *found.by_state, *by_constants)
+            result = (result, by_variables) if variables else result
+            return first_order_only(self._settings.gradient, result)
+
+        return list(states), grad
+
+
+class ComplexStateError(UserError, NotImplementedError):
+    """A backward pass was asked for a complex state."""
+
+
+class Gradients:
+    """What a backward pass has found: by t0, the solution times, the state and the sources."""
+
+    def __init__(self, by_time, by_times, by_state: Tensors, by_sources: Tensors):
+        self.by_time = by_time
+        self.by_times = by_times
+        self.by_state = by_state
+        self.by_sources = by_sources
+
+
+class Sources:
+    """The tensors and variables that a backward pass differentiates by, the state apart."""
+
+    def __init__(self, constants: Tensors, variables):
+        self._differentiable = [c.dtype.is_floating for c in constants]
+        floating = [c for c, ok in zip(constants, self._differentiable, strict=True) if ok]
+        self._num_constants = len(floating)
+        self.tensors = [*floating, *variables]
+
+    def zeros(self) -> Tensors:
+        """A gradient of zero by each of them."""
+        return [tf.zeros_like(x) for x in self.tensors]
+
+    def split(self, gradients: Tensors) -> tuple[list[tf.Tensor | None], Tensors]:
+        """Gradients by all constants (None where there is none), and by the variables."""
+        by_constants = iter(gradients[: self._num_constants])
+        return (
+            [next(by_constants) if ok else None for ok in self._differentiable],
+            list(gradients[self._num_constants :]),
+        )
+
+
+def vector_jacobian(tape, targets, sources, cotangents) -> Tensors:
+    """Vector-Jacobian products by each source, zeros where nothing depends on it."""
+    gradients = tape.gradient(
+        targets,
+        sources,
+        output_gradients=cotangents,
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    return [tf.convert_to_tensor(g) for g in gradients]
+
+
+def _traced_for_export() -> bool:
+    """Whether `tf.saved_model.save` is tracing the gradient, as a function of its own.
+
+    It gives the function that TensorFlow makes of a custom gradient's name to its graph.
+    """
+    graph = tf.compat.v1.get_default_graph()
+    return not tf.executing_eagerly() and getattr(graph, "name", "") == "internal_grad_fn"

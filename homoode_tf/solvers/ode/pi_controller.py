@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Proportional-integral control of the step size."""
+
+import dataclasses
+
+import tensorflow as tf
+
+from homoode_tf.errors import InvalidValueError
+
+_SMALLEST_RATIO = 1e-10
+
+
+@dataclasses.dataclass(frozen=True)
+class PIController:
+    """Proportional-integral control of the step size.
+
+    factor = safety * ratio^(-alpha) * previous_ratio^beta with alpha = 1/(q+1) - 0.75 beta,
+    beta = 0.2/(q+1), q the order of the embedded solution; after a rejection beta's term is left
+    out. The factor stays within [min_factor, max_factor], and is at most 1 after a rejection.
+
+    Reference: Gustafsson (1991), doi:10.1145/210232.210242; Hairer and Wanner, II, IV.2.
+    """
+
+    error_order: int
+    safety: float = 0.9
+    min_factor: float = 0.2
+    max_factor: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Checks the factors."""
+        for name, value in {
+            "safety_factor": self.safety,
+            "min_step_size_factor": self.min_factor,
+        }.items():
+            if not 0.0 < value < 1.0:
+                raise InvalidValueError(f"{name} must lie between 0 and 1, got {value}.")
+        if not self.max_factor > 1.0:
+            raise InvalidValueError(
+                f"max_step_size_factor must be larger than 1, got {self.max_factor}."
+            )
+
+    def factor(
+        self, ratio: tf.Tensor, previous_ratio: tf.Tensor, after_rejection: tf.Tensor
+    ) -> tf.Tensor:
+        """Factor by which the size of the step just tried is to change."""
+        exponent = 1.0 / (self.error_order + 1)
+        beta = 0.2 * exponent
+        finite = tf.math.is_finite(ratio)
+        ratio = tf.maximum(tf.where(finite, ratio, tf.ones_like(ratio)), _SMALLEST_RATIO)
+        accepted = ratio <= 1.0
+        factor = self.safety * tf.where(
+            accepted,
+            ratio ** (0.75 * beta - exponent) * previous_ratio**beta,
+            ratio**-exponent,
+        )
+        ceiling = tf.where(
+            after_rejection | ~accepted,
+            tf.ones_like(factor),
+            tf.constant(self.max_factor, factor.dtype),
+        )
+        factor = tf.clip_by_value(factor, self.min_factor, ceiling)
+        return tf.where(finite, factor, tf.constant(self.min_factor, factor.dtype))
+
+    def propose(self, step_size: tf.Tensor, taken: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
+        """Next step size, after a step of length `taken` that the end time may have cut short.
+
+        A step cut so short that its factor reaches the limit says nothing against the
+        suggestion that was cut.
+        """
+        return tf.where(
+            (factor >= self.max_factor) & (taken < step_size),
+            tf.maximum(step_size, taken * factor),
+            taken * factor,
+        )

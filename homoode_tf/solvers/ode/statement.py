@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Stating a problem: from what a user gives, of any structure and dtype, to flat lists."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from homoode_tf.errors import InvalidTypeError, InvalidValueError
+from homoode_tf.solvers.ode.flat import Tensors
+from homoode_tf.solvers.ode.problem import Field, Problem
+from homoode_tf.solvers.ode.settings import Settings
+
+_LOW_PRECISION = (tf.float16, tf.bfloat16)
+
+
+def of(
+    ode_fn: Callable[..., Any],
+    initial_time: Any,
+    initial_state: Any,
+    solution_times: Any,
+    constants: Mapping[str, Any] | None = None,
+    on_backward: Callable[[tf.Tensor], object] | None = None,
+) -> Problem:
+    """States the problem z' = ode_fn(t, z, **constants); the arguments are those of `solve`.
+
+    States of low precision become float32, and `ode_fn` still sees its own dtype.
+    """
+    initial_state = tf.nest.map_structure(tf.convert_to_tensor, initial_state)
+    constants = tf.nest.map_structure(tf.convert_to_tensor, dict(constants or {}))
+    given = tf.nest.flatten(initial_state)
+    state = [tf.cast(y, tf.float32) if y.dtype in _LOW_PRECISION else y for y in given]
+    dtype = _common_dtype(state).real_dtype
+
+    def bind(flat_constants: Tensors) -> Field:
+        arguments = tf.nest.pack_sequence_as(constants, flat_constants)
+
+        def field(time, flat_state):
+            cast = [tf.cast(y, x.dtype) for y, x in zip(flat_state, given, strict=True)]
+            derivative = ode_fn(time, tf.nest.pack_sequence_as(initial_state, cast), **arguments)
+            return _flat_derivative(derivative, initial_state, flat_state)
+
+        return field
+
+    every_step = isinstance(solution_times, tfp.math.ode.ChosenBySolver)
+    times = [solution_times.final_time] if every_step else solution_times
+    return Problem(
+        bind=bind,
+        constants=tf.nest.flatten(constants),
+        initial_time=as_times(initial_time, dtype),
+        initial_state=state,
+        solution_times=as_times(times, dtype),
+        every_step=every_step,
+        differentiable_times=any(tf.is_tensor(t) for t in tf.nest.flatten((initial_time, times))),
+        on_backward=on_backward,
+    )
+
+
+def pack(states: Tensors, initial_state: Any) -> Any:
+    """States in the structure and the dtypes of the initial state that was given."""
+    given = tf.nest.map_structure(tf.convert_to_tensor, initial_state)
+    cast = [tf.cast(y, x.dtype) for y, x in zip(states, tf.nest.flatten(given), strict=True)]
+    return tf.nest.pack_sequence_as(given, cast)
+
+
+def as_times(times: Any, dtype: tf.DType) -> tf.Tensor:
+    """Times as a tensor; Python numbers must not pass through float32 on their way to float64."""
+    if tf.is_tensor(times):
+        return tf.cast(times, dtype)
+    if isinstance(times, (list, tuple)) and any(tf.is_tensor(t) for t in times):
+        return tf.stack([as_times(t, dtype) for t in times])
+    return tf.convert_to_tensor(times, dtype)
+
+
+def check(problem: Problem, settings: Settings, name: str) -> None:
+    """Checks a problem against the solver's settings.
+
+    Times known now are checked now; others when the graph runs, if asked for.
+    """
+    by_sample = settings.step_control == "sample"
+    state, times = problem.initial_state, problem.solution_times
+    if by_sample and any(y.shape.rank is None or y.shape.rank < 1 for y in state):
+        raise InvalidValueError(
+            "step_control='sample' needs a leading batch dimension in every component of "
+            f"initial_state, got shapes {[y.shape for y in state]}."
+        )
+    if times.shape.rank != 1:
+        raise InvalidValueError(f"solution_times must have rank 1, got shape {times.shape}.")
+    if problem.every_step and by_sample:
+        raise InvalidValueError(
+            "ChosenBySolver needs one time for all: use step_control='batch', got 'sample'."
+        )
+    if settings.num_steps and times.shape[0] != 1 and not settings.tableau.dense:
+        raise InvalidValueError(
+            f"{name} with num_steps gives the final time only; use step_size for more."
+        )
+    known = [tf.get_static_value(x) for x in (problem.initial_time, times)]
+    if all(x is not None for x in known):
+        start, values = known
+        if not (values.size and values[0] >= start and (values[1:] > values[:-1]).all()):
+            raise InvalidValueError(
+                "solution_times must increase and not lie before initial_time, got "
+                f"{values.tolist()} with initial_time {float(start)}."
+            )
+    elif settings.validate_args:
+        ordered = tf.reduce_all(times[1:] > times[:-1]) & (times[0] >= problem.initial_time)
+        tf.debugging.Assert(
+            ordered,
+            ["solution_times must increase and not lie before initial_time, got", times],
+        )
+
+
+def _common_dtype(state: Tensors) -> tf.DType:
+    """The one floating or complex dtype of all components."""
+    if not state:
+        raise InvalidValueError("initial_state must hold at least one tensor, got none.")
+    dtypes = {y.dtype for y in state}
+    if len(dtypes) > 1 or not (state[0].dtype.is_floating or state[0].dtype.is_complex):
+        names = sorted(d.name for d in dtypes)
+        raise InvalidTypeError(
+            f"initial_state must be of one floating or complex dtype, got {names}."
+        )
+    return state[0].dtype
+
+
+def _flat_derivative(derivative: Any, initial_state: Any, flat_state: Tensors) -> Tensors:
+    """The derivative, flat, in the dtype of the integration."""
+    try:
+        tf.nest.assert_same_structure(initial_state, derivative)
+    except (TypeError, ValueError) as error:
+        raise InvalidValueError(
+            "ode_fn must return the structure of initial_state, got another one."
+        ) from error
+    result = []
+    for k, y in zip(tf.nest.flatten(derivative), flat_state, strict=True):
+        k = tf.cast(tf.convert_to_tensor(k), y.dtype)
+        if not k.shape.is_compatible_with(y.shape):
+            raise InvalidValueError(
+                f"ode_fn must return the shapes of its state: got {k.shape} for {y.shape}."
+            )
+        result.append(k)
+    return result

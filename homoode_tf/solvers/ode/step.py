@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One step of an explicit Runge-Kutta method."""
+
+import dataclasses
+import functools
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from homoode_tf.solvers.ode.flat import Tensors, combine, scale
+from homoode_tf.solvers.ode.problem import Field
+from homoode_tf.solvers.ode.tableau import ButcherTableau
+
+
+class Step(NamedTuple):
+    """A step taken: its end, and what was computed on the way.
+
+    Attributes:
+      length: Shape () or (batch,).
+      state: Components at the end.
+      slopes: Derivatives at the stages, and at the end where that was asked for.
+      end: The derivative at the end, with what the integrands say there; None if not asked for.
+      errors: One list of components for each row of error weights.
+      integrals: What the step adds to the integrals.
+    """
+
+    length: tf.Tensor
+    state: Tensors
+    slopes: list[Tensors]
+    end: Tensors | None
+    errors: list[Tensors]
+    integrals: Tensors
+
+
+@dataclasses.dataclass(frozen=True)
+class Stepper:
+    """Takes steps of one method along one field.
+
+    Attributes:
+      tableau: The method.
+      field: The vector field.
+      integrands: As of `Problem`; None where nothing is integrated along the way.
+      estimate: Whether steps estimate their errors.
+      close: Whether steps evaluate the slope at their end.
+    """
+
+    tableau: ButcherTableau
+    field: Field
+    integrands: Field | None = None
+    estimate: bool = False
+    close: bool = False
+
+    @property
+    def num_stages(self) -> int:
+        """Of first-same-as-last methods the last stage is evaluated only when it is needed."""
+        needed = self.estimate or self.close
+        return self.tableau.num_stages - (self.tableau.fsal and not needed)
+
+    def slope_at(self, time: tf.Tensor, state: Tensors) -> Tensors:
+        """What the field says at one point, with its integrands."""
+        return (self.integrands or self.field)(time, state)
+
+    def take_step(
+        self,
+        time: tf.Tensor,
+        step_size: tf.Tensor,
+        state: Tensors,
+        slope: Tensors | None = None,
+        is_final: tf.Tensor | None = None,
+    ) -> Step:
+        """One step from (time, state).
+
+        Args:
+          time: Shape () or (batch,).
+          step_size: Shape () or (batch,).
+          state: Components at `time`.
+          slope: What the field (with integrands) says at (time, state), if it is known.
+          is_final: Whether nothing comes after this step, a boolean scalar. The slope at its end
+            then serves the error estimate alone, and has no derivative.
+
+        Returns:
+          The `Step`.
+        """
+        tableau, num_stages = self.tableau, self.num_stages
+        rows = scale(step_size, [*tableau.a, tableau.b, *tableau.error])
+        solution, errors = rows[tableau.num_stages - 1], rows[tableau.num_stages :]
+        # Where a stage has no weight in the solution its integrands count for nothing.
+        fields = {False: self.field, True: self.integrands or self.field}
+        slopes = [fields[bool(tableau.b[0])](time, state) if slope is None else slope]
+        for i in range(1, num_stages):
+            last = tableau.fsal and i == tableau.num_stages - 1
+            inner = combine(state, rows[i - 1], slopes)
+            field = fields[last or bool(tableau.b[i])]
+            stage_time = time + tableau.c[i] * step_size
+            if last and is_final is not None:
+                # A branch, so that a derivative, which would be zero, is not computed.
+                evaluate = functools.partial(field, stage_time, inner)
+                slopes.append(tf.cond(is_final, lambda: _frozen(evaluate()), evaluate))  # noqa: B023
+            else:
+                slopes.append(field(stage_time, inner))
+        size = len(state)
+        if tableau.fsal and num_stages == tableau.num_stages:
+            next_state, end = inner, slopes[-1]
+        else:
+            next_state, end = combine(state, solution, slopes), None
+            if self.close:
+                end = fields[True](time + step_size, next_state)
+        used = [(w, k[size:]) for w, k in zip(solution, slopes, strict=False) if w is not None]
+        derivatives = [k[:size] for k in slopes]
+        return Step(
+            length=step_size,
+            state=next_state,
+            slopes=derivatives if end is None or tableau.fsal else [*derivatives, end[:size]],
+            end=end,
+            errors=[combine(None, e, derivatives) for e in errors] if self.estimate else [],
+            integrals=combine(None, [w for w, _ in used], [q for _, q in used]),
+        )
+
+
+def _frozen(tensors: Tensors) -> Tensors:
+    return [tf.stop_gradient(x) for x in tensors]
+
+
+def dense_weights(
+    tableau: ButcherTableau, time: tf.Tensor, step_size: tf.Tensor, target: tf.Tensor
+) -> list[tf.Tensor | None]:
+    """Weights of the slopes in the solution at `target`, inside the step that starts at `time`."""
+    theta = (target - time) / step_size
+    weights = []
+    for row in tableau.interpolation:
+        if not any(row):
+            weights.append(None)
+            continue
+        value = tf.constant(row[-1], theta.dtype)
+        for coefficient in reversed(row[:-1]):
+            value = value * theta + coefficient
+        weights.append(step_size * value * theta)
+    return weights
