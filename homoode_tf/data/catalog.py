@@ -7,12 +7,9 @@ import dataclasses
 import difflib
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any
 
 from homoode_tf.errors import InvalidValueError
-
-if TYPE_CHECKING:
-    from homoode_tf.data.pipeline import ImageData
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +31,7 @@ class CatalogEntry:
     num_classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    open_images: Callable[[str | os.PathLike | None, float], ImageData] | None = None
+    open_images: Callable[[str | os.PathLike | None, float], Any] | None = None
 
 
 _ENTRIES = (

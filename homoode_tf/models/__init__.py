@@ -4,8 +4,7 @@
 from homoode_tf.models.builder import build
 from homoode_tf.models.classifier import ImageClassifier
 from homoode_tf.models.head import Head
-from homoode_tf.models.implicit import DYNAMICS, LAYERS
-from homoode_tf.models.settings import ModelSettings
+from homoode_tf.models.settings import DYNAMICS, LAYERS, ModelSettings
 from homoode_tf.models.stem import Stem
 from homoode_tf.settings import MissingFieldError
 

@@ -3,38 +3,17 @@
 
 import dataclasses
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow_probability as tfp
 
 from homoode_tf import identifiers, solvers
-from homoode_tf.layers import (
-    DEQ,
-    AugmentedNeuralODE,
-    ConvDynamics,
-    HomoODE,
-    ImplicitLayer,
-    NeuralODE,
-    ODELayer,
-    TimedConvDynamics,
-)
+from homoode_tf.layers import DEQ, AugmentedNeuralODE, ImplicitLayer, ODELayer
 from homoode_tf.models.initializers import kernel_initializer
+from homoode_tf.models.settings import DYNAMICS, LAYERS, ModelSettings
 from homoode_tf.solvers import fixed_point
 from homoode_tf.solvers.ode.tableaus import BY_NAME
-
-if TYPE_CHECKING:
-    from homoode_tf.models.settings import ModelSettings
-
-DYNAMICS = {"conv": ConvDynamics, "timed_conv": TimedConvDynamics}
-LAYERS = {
-    "homoode": HomoODE,
-    "neural_ode": NeuralODE,
-    "augmented_neural_ode": AugmentedNeuralODE,
-    "deq": DEQ,
-    # Residual blocks that share their weights: z <- z + F(z), Euler's method with steps of one.
-    "resnet": NeuralODE,
-}
 
 _SOLVER_FIELDS = (
     *("solver", "rtol", "atol", "gradient", "step_control", "max_num_steps", "num_steps"),
@@ -43,12 +22,12 @@ _SOLVER_FIELDS = (
 _BY_ERROR = ("rtol", "atol", "gradient", "step_control", "max_num_steps")
 
 
-def resolve_layer(settings: "ModelSettings") -> type | keras.layers.Layer:
+def resolve_layer(settings: ModelSettings) -> type | keras.layers.Layer:
     """Returns the class of the implicit layer, or the layer itself where the settings have it."""
     return identifiers.find("config.model.layer", settings.layer, ImplicitLayer, LAYERS)
 
 
-def extra_channels(settings: "ModelSettings", layer: type | keras.layers.Layer) -> int:
+def extra_channels(settings: ModelSettings, layer: type | keras.layers.Layer) -> int:
     """Returns how many of the state's channels the layer adds to those of the stem."""
     if isinstance(layer, AugmentedNeuralODE):
         return layer.extra_channels
@@ -57,7 +36,7 @@ def extra_channels(settings: "ModelSettings", layer: type | keras.layers.Layer) 
 
 
 def make_layer(
-    settings: "ModelSettings", layer: type | keras.layers.Layer, precision: str
+    settings: ModelSettings, layer: type | keras.layers.Layer, precision: str
 ) -> keras.layers.Layer:
     """Returns the implicit layer around its dynamics.
 
@@ -94,11 +73,11 @@ def _make(kind: type, offered: dict[str, Any]) -> Any:
     return kind(**{name: value for name, value in offered.items() if name in taken})
 
 
-def _pick(settings: "ModelSettings", *names: str) -> dict[str, Any]:
+def _pick(settings: ModelSettings, *names: str) -> dict[str, Any]:
     return {name: getattr(settings, name) for name in names}
 
 
-def _ode_options(settings: "ModelSettings") -> dict[str, Any]:
+def _ode_options(settings: ModelSettings) -> dict[str, Any]:
     """What says how to solve: to tolerances, or by equal steps where a solver knows no errors."""
     if settings.layer == "resnet":
         euler = solvers.get("euler", **_pick(settings, "num_steps", "gradient"))
@@ -115,7 +94,7 @@ def _ode_options(settings: "ModelSettings") -> dict[str, Any]:
     return {"solver": solvers.get(solver, **_pick(settings, "num_steps", "gradient"))}
 
 
-def _deq_options(settings: "ModelSettings") -> dict[str, Any]:
+def _deq_options(settings: ModelSettings) -> dict[str, Any]:
     solver, gradient = settings.solver, settings.gradient
     if not isinstance(solver, str):
         return {"solver": solver, "gradient": gradient}
@@ -127,7 +106,7 @@ def _deq_options(settings: "ModelSettings") -> dict[str, Any]:
     return {"solver": _make(kind, fields), "gradient": gradient}
 
 
-def _make_dynamics(settings: "ModelSettings", precision: str) -> keras.layers.Layer:
+def _make_dynamics(settings: ModelSettings, precision: str) -> keras.layers.Layer:
     """The dynamics; a class of the user's own gets what its constructor takes of the below."""
     dynamics = identifiers.find(
         "config.model.dynamics", settings.dynamics, keras.layers.Layer, DYNAMICS

@@ -12,11 +12,29 @@ import tensorflow_probability as tfp
 from homoode_tf import identifiers, solvers
 from homoode_tf.checks import check_choice
 from homoode_tf.errors import InvalidValueError
-from homoode_tf.layers import DEQ, ImplicitLayer, ODELayer, initial_point
-from homoode_tf.models.implicit import DYNAMICS, LAYERS
+from homoode_tf.layers import (
+    DEQ,
+    AugmentedNeuralODE,
+    ConvDynamics,
+    HomoODE,
+    ImplicitLayer,
+    NeuralODE,
+    ODELayer,
+    TimedConvDynamics,
+    initial_point,
+)
 from homoode_tf.settings import Settings, count, fraction, not_negative, positive, setting
 from homoode_tf.solvers import fixed_point
 
+DYNAMICS = {"conv": ConvDynamics, "timed_conv": TimedConvDynamics}
+LAYERS = {
+    "homoode": HomoODE,
+    "neural_ode": NeuralODE,
+    "augmented_neural_ode": AugmentedNeuralODE,
+    "deq": DEQ,
+    # Residual blocks that share their weights: z <- z + F(z), Euler's method with steps of one.
+    "resnet": NeuralODE,
+}
 # More than any network has; beyond, its kernels would fill the memory before an error came.
 _CHANNELS_END = 2**14
 
