@@ -77,9 +77,16 @@ class Watched(keras.layers.Layer):
         while frame is not None:
             code = frame.f_code
             if pathlib.Path(code.co_filename).is_relative_to(PACKAGE):
-                of_layer = isinstance(frame.f_locals.get("self"), HomoODE)
-                way.append(f"HomoODE.{code.co_name}" if of_layer else code.co_name)
+                if isinstance(frame.f_locals.get("self"), HomoODE):
+                    name = f"HomoODE.{code.co_name}"
+                else:
+                    name = code.co_name
+                if name == "take_step":
+                    # A branch that is written within it is a part of it.
+                    way = [(n, c) for n, c in way if c not in code.co_consts]
+                way.append((name, code))
             frame = frame.f_back
+        way = [name for name, _ in way]
         self.ways.append(way)
         return self.rate * state + condition
 
