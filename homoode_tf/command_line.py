@@ -31,7 +31,7 @@ _EXPECTED = (
 )
 _TRACEBACK = "Traceback (most recent call last)"
 _CONFIG = re.compile(r"--?config(=|$)")
-_OVERRIDE = re.compile(r"--?config\.([^=]+)")
+_OVERRIDE = re.compile(r"--?config\.([^=]*)")
 _HELP = re.compile(r"--?(help|helpshort|helpfull|helpxml|\?)$")
 
 # The flag that `define_config` defines is the script's, and stands in its help.
@@ -102,10 +102,9 @@ def _parse(arguments: Sequence[str], default_config: pathlib.Path) -> list[str]:
             sys.exit(0)
         if logging.level_debug():
             raise
-        if isinstance(error, flags.Error) and _TRACEBACK not in str(error):
-            _leave(error, _USAGE)
-        reason = _unknown_field(arguments) or f"the config cannot be read: {_last_line(error)}"
-        _leave(reason, _USAGE)
+        if not isinstance(error, flags.Error) or _TRACEBACK in str(error):
+            error = _unknown_field(arguments) or f"the config cannot be read: {_last_line(error)}"
+        _leave(error, _USAGE)
     if not flags.FLAGS["verbosity"].present:
         # The notices of libraries would tear the progress bar; warnings are still shown.
         logging.set_verbosity(logging.WARNING)

@@ -3,9 +3,12 @@
 
 from collections.abc import Callable
 
+import tensorflow as tf
+
 from homoode_tf.training.inputs import Inputs
+from homoode_tf.training.objective import correct, cross_entropy
 from homoode_tf.training.state import TrainState
-from homoode_tf.training.step import explaining_failures, make_evaluation_step
+from homoode_tf.training.step import explaining_failures, sum_over_replicas
 from homoode_tf.training.watch.metric_sums import MetricSums
 
 
@@ -21,7 +24,6 @@ class Evaluator:
         self._state = state
         self._inputs = inputs
         self._sums = MetricSums("evaluation")
-        self._step = make_evaluation_step(state, self._sums)
 
     def evaluate(self, split: str, between: Callable[[], None] = lambda: None) -> dict[str, float]:
         """Returns the mean loss and the accuracy over all images of a split.
@@ -31,17 +33,38 @@ class Evaluator:
             between: Called before each batch; what it raises ends the evaluation.
 
         Returns:
-            `loss` in nats, `accuracy` in 0..1, and the number of `examples`.
+            `loss` in nats (the plain cross-entropy), `accuracy` in 0..1, and the number of
+            `examples`.
 
         Raises:
             StepError: If the solver, or anything else inside of the graph, fails.
         """
         self._sums.reset()
         batches, num_batches = self._inputs.evaluation(split)
-        what = f"the evaluation on {split}"
-        with self._state.averaged_weights(), explaining_failures(what, self._state.strategy):
+        with self._state.averaged_weights(), explaining_failures(f"the evaluation on {split}"):
             for _ in range(num_batches):
                 between()
                 self._step(batches)
         means = self._sums.means()
         return {name: means[name] for name in ("loss", "accuracy", "examples")}
+
+    @tf.function(autograph=False)
+    def _step(self, batches):
+        strategy = self._state.strategy
+        sums = strategy.run(self._of_batch, args=next(batches))
+        self._sums.add(strategy.experimental_local_results(sums)[0])
+
+    def _of_batch(self, images, labels, weights):
+        model, share = self._state.model, 1.0 / self._state.strategy.num_replicas_in_sync
+        logits = model(images, training=False)
+        return sum_over_replicas(
+            [
+                share,
+                tf.reduce_sum(weights),
+                tf.reduce_sum(weights * cross_entropy(labels, logits)),
+                tf.reduce_sum(weights * correct(labels, logits)),
+                0.0,
+                tf.cast(model.implicit.forward_nfe, tf.float32) * share,
+                0.0,
+            ]
+        )

@@ -121,7 +121,7 @@ def _make_steps(
         while is_due or step < milestones.total_steps:
             if not is_due:
                 interruption.check()
-                with explaining_failures(f"step {step + 1}", run.strategy), profiler.step(step + 1):
+                with explaining_failures(f"step {step + 1}"), profiler.step(step + 1):
                     train_step(batches)
                 step += 1
                 is_due = milestones.any_at(step)

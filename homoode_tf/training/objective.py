@@ -9,8 +9,10 @@ import tensorflow as tf
 from homoode_tf.training.settings import TrainingSettings
 
 
-class Gradient:
-    """The gradient of the objective, one for the task's weights and one for the initial point.
+def make_gradient(
+    model: Any, settings: TrainingSettings, num_replicas: int
+) -> Callable[..., tuple[list[tf.Tensor], list[tf.Tensor], tf.Tensor]]:
+    """Returns the gradient of the objective, for the task's weights and for the initial point.
 
     The objective, summed over the replicas r of R and the parts p of P, is ::
 
@@ -26,66 +28,48 @@ class Gradient:
         settings: The checked config.
         num_replicas: R.
 
-    Attributes:
-        task_variables: What the first gradients belong to.
-        initial_point_variables: What the second ones belong to.
+    Returns:
+        A function of a replica's images, uint8 of shape (n, height, width, channels), its labels,
+        int64 of shape (n,), and a factor, or None, by which the loss is multiplied and the
+        gradients are divided again, so that those in half precision do not underflow. Called in
+        replica context it returns this replica's shares of the gradients of `task_variables`, of
+        those of `initial_point_variables`, and of the metrics in the order of `MetricSums`.
     """
+    num_parts = settings.accumulation_steps
+    share = 1.0 / (num_replicas * num_parts)
+    variables = [list(model.task_variables), list(model.initial_point_variables)]
 
-    def __init__(self, model: Any, settings: TrainingSettings, num_replicas: int):
-        self._model = model
-        self._settings = settings
-        self._share = 1.0 / (num_replicas * settings.accumulation_steps)
-        self.task_variables = list(model.task_variables)
-        self.initial_point_variables = list(model.initial_point_variables)
+    def of_part(images, labels, scale):
+        with tf.GradientTape() as tape:
+            logits = model(images, training=True)
+            entropies = cross_entropy(labels, logits, settings.label_smoothing)
+            task_loss = tf.reduce_sum(entropies) / settings.batch_size
+            added_loss = tf.add_n([tf.zeros([]), *model.losses]) * share
+            loss = task_loss + added_loss
+            if scale is not None:
+                loss *= scale
+        zero = tf.UnconnectedGradients.ZERO
+        gradients = tape.gradient(loss, variables, unconnected_gradients=zero)
+        metrics = [
+            share,
+            tf.cast(tf.size(labels), tf.float32),
+            tf.reduce_sum(entropies),
+            tf.reduce_sum(correct(labels, logits)),
+            added_loss,
+            tf.cast(model.implicit.forward_nfe, tf.float32) * share,
+            tf.cast(model.implicit.backward_nfe, tf.float32) * share,
+        ]
+        return *gradients, tf.stack(metrics)
 
-    def __call__(
-        self, images: tf.Tensor, labels: tf.Tensor, scale: tf.Tensor | None = None
-    ) -> tuple[list[tf.Tensor], list[tf.Tensor], tf.Tensor]:
-        """Evaluates the objective for a replica's images; must be called in replica context.
-
-        Args:
-            images: uint8 tensor of shape (images of this replica, height, width, channels).
-            labels: int64 tensor of shape (images of this replica,).
-            scale: Factor by which the loss is multiplied and the gradients are divided again, so
-                that those in half precision do not underflow; None for none.
-
-        Returns:
-            This replica's shares of the task's gradients, of the initial point's, and of the
-            metrics, float32 in the order of `metric_sums.FIELDS`.
-        """
-        num_parts = self._settings.accumulation_steps
+    def gradient(images, labels, scale=None):
         *gradients, metrics = accumulate(
-            lambda *batch: self._of_part(*batch, scale), num_parts, images, labels
+            lambda *part: of_part(*part, scale), num_parts, images, labels
         )
         if scale is not None:
             gradients = [[gradient / scale for gradient in group] for group in gradients]
         return *gradients, metrics
 
-    def _of_part(self, images, labels, scale):
-        model = self._model
-        with tf.GradientTape() as tape:
-            logits = model(images, training=True)
-            entropies = cross_entropy(labels, logits, self._settings.label_smoothing)
-            task_loss = tf.reduce_sum(entropies) / self._settings.batch_size
-            added_loss = tf.add_n([tf.zeros([]), *model.losses]) * self._share
-            loss = task_loss + added_loss
-            if scale is not None:
-                loss *= scale
-        gradients = tape.gradient(
-            loss,
-            [self.task_variables, self.initial_point_variables],
-            unconnected_gradients=tf.UnconnectedGradients.ZERO,
-        )
-        metrics = [
-            self._share,
-            tf.cast(tf.size(labels), tf.float32),
-            tf.reduce_sum(entropies),
-            tf.reduce_sum(correct(labels, logits)),
-            added_loss,
-            tf.cast(model.implicit.forward_nfe, tf.float32) * self._share,
-            tf.cast(model.implicit.backward_nfe, tf.float32) * self._share,
-        ]
-        return *gradients, tf.stack(metrics)
+    return gradient
 
 
 def accumulate(function: Callable[..., Any], num_parts: int, *tensors: tf.Tensor) -> Any:

@@ -2,7 +2,7 @@
 """Everything that changes while a model trains."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import keras
 import tensorflow as tf
@@ -103,14 +103,10 @@ class TrainState:
         """Returns when all steps asked for are made."""
         self.step.numpy()
 
-    def read_moments(self) -> list[tf.Tensor]:
-        """Returns batch norm's moments and what the solvers remember; in replica context."""
-        return [tf.identity(variable) for variable in self._moments()]
-
-    def assign_moments(self, values: Sequence[tf.Tensor]) -> None:
-        """Sets what `read_moments` returned; in replica context."""
-        for variable, value in zip(self._moments(), values, strict=True):
-            variable.assign(value)
+    @property
+    def moments(self) -> list[tf.Variable]:
+        """Batch norm's moments and what the solvers remember."""
+        return [v.value for v in self.model.non_trainable_variables if _is_floating(v)]
 
     def agree_on_step_sizes(self) -> None:
         """Sets the first step that solvers remember to the smallest of all replicas' ones.
@@ -168,12 +164,9 @@ class TrainState:
         finally:
             self._exchange()
 
-    def _moments(self):
-        return [v.value for v in self.model.non_trainable_variables if _is_floating(v)]
-
     @tf.function(autograph=False)
     def _synchronise(self):
-        local = self._moments()
+        local = self.moments
         if self.average is not None:
             local = local + self.average.averages
 

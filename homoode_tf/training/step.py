@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One training step and one evaluation step, compiled, over all replicas."""
+"""One training step, compiled, over all replicas."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -8,12 +8,11 @@ import tensorflow as tf
 
 from homoode_tf.errors import UserError
 from homoode_tf.graph_errors import reason
-from homoode_tf.training.devices.strategy import is_of_a_lost_worker
-from homoode_tf.training.objective import Gradient, correct, cross_entropy
+from homoode_tf.training.devices.strategy import OF_A_LOST_WORKER
+from homoode_tf.training.objective import make_gradient
 from homoode_tf.training.optimizers import clip_to_global_norm
 from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.state import TrainState
-from homoode_tf.training.watch.metric_sums import MetricSums
 
 
 class StepError(UserError, RuntimeError):
@@ -21,13 +20,13 @@ class StepError(UserError, RuntimeError):
 
 
 @contextlib.contextmanager
-def explaining_failures(what: str, strategy: tf.distribute.Strategy) -> Iterator[None]:
+def explaining_failures(what: str) -> Iterator[None]:
     """Within this context a failure inside of a graph is a `StepError` that says `what` failed."""
     try:
         yield
+    except OF_A_LOST_WORKER:
+        raise  # it is not the step's fault
     except tf.errors.OpError as error:
-        if is_of_a_lost_worker(error, strategy):
-            raise  # it is not the step's fault
         raise StepError(f"{what} failed: {reason(error)}. Earlier checkpoints are kept.") from error
 
 
@@ -77,14 +76,12 @@ def make_train_step(
 
 def _compute_and_apply(state, settings):
     """Returns the two halves of a step in replica context: gradients and sums, and the update."""
-    scale, num_replicas = state.loss_scale, state.strategy.num_replicas_in_sync
-    gradient = Gradient(state.model, settings, num_replicas)
-    find_gradient = gradient.__call__
+    model, num_replicas = state.model, state.strategy.num_replicas_in_sync
+    gradient = make_gradient(model, settings, num_replicas)
 
     def compute(images, labels):
-        *gradients, metrics = find_gradient(
-            images, labels, None if scale is None else tf.convert_to_tensor(scale.value)
-        )
+        scale = None if state.loss_scale is None else tf.convert_to_tensor(state.loss_scale.value)
+        *gradients, metrics = gradient(images, labels, scale)
         state.agree_on_step_sizes()
         # One all-reduce for the metrics and for whether all is finite.
         squares = tf.add_n([tf.reduce_sum(tf.square(g)) for g in tf.nest.flatten(gradients)])
@@ -92,16 +89,15 @@ def _compute_and_apply(state, settings):
 
     def apply(task_gradients, initial_point_gradients, number):
         task_gradients = clip_to_global_norm(task_gradients, settings.optimizer.clip_norm)
-        state.task_optimizer.apply(task_gradients, gradient.task_variables)
+        state.task_optimizer.apply(task_gradients, model.task_variables)
         if state.initial_point_optimizer is not None:
-            state.initial_point_optimizer.apply(
-                initial_point_gradients, gradient.initial_point_variables
-            )
+            variables = model.initial_point_variables
+            state.initial_point_optimizer.apply(initial_point_gradients, variables)
         if state.average is not None:
             state.average.update(number)
 
     if settings.jit_compile:
-        find_gradient = tf.function(find_gradient, autograph=False, jit_compile=True)
+        gradient = tf.function(gradient, autograph=False, jit_compile=True)
         if num_replicas == 1:
             apply = tf.function(apply, autograph=False, jit_compile=True)
     return compute, apply
@@ -123,7 +119,7 @@ def _run_unless_non_finite(state, compute, apply, batch, number):
     strategy = state.strategy
 
     def on_replica(*batch):
-        before = state.read_moments()
+        before = [tf.identity(moment) for moment in state.moments]
         return *compute(*batch), before
 
     *gradients, sums, before = strategy.run(on_replica, args=batch)
@@ -132,50 +128,16 @@ def _run_unless_non_finite(state, compute, apply, batch, number):
         strategy.run(apply, args=(*gradients, number))
         return tf.constant(0)
 
+    def assign_moments(values):
+        for moment, value in zip(state.moments, values, strict=True):
+            moment.assign(value)
+
     def restore():
-        strategy.run(state.assign_moments, args=(before,))
+        strategy.run(assign_moments, args=(before,))
         return tf.constant(0)
 
     tf.cond(_is_finite(strategy.experimental_local_results(sums)[0]), update, restore)
     return sums
-
-
-def make_evaluation_step(
-    state: TrainState, sums: MetricSums
-) -> Callable[[Iterator[tuple[tf.Tensor, tf.Tensor, tf.Tensor]]], None]:
-    """Compiles an evaluation step, which adds the metrics of one batch to `sums`.
-
-    Args:
-        state: Holds the model; it is not changed.
-        sums: Gets the sums of the plain cross-entropy and of the right answers.
-
-    Returns:
-        A function of an iterator over distributed batches of images, labels and weights, float32
-        of shape (batch,): 1 for an image that counts and 0 for one that fills up a batch.
-    """
-    model, strategy = state.model, state.strategy
-    num_replicas = strategy.num_replicas_in_sync
-
-    def on_replica(images, labels, weights):
-        logits = model(images, training=False)
-        return sum_over_replicas(
-            [
-                1.0 / num_replicas,
-                tf.reduce_sum(weights),
-                tf.reduce_sum(weights * cross_entropy(labels, logits)),
-                tf.reduce_sum(weights * correct(labels, logits)),
-                0.0,
-                tf.cast(model.implicit.forward_nfe, tf.float32) / num_replicas,
-                0.0,
-            ]
-        )
-
-    @tf.function(autograph=False)
-    def evaluation_step(batches):
-        of_batch = strategy.run(on_replica, args=next(batches))
-        sums.add(strategy.experimental_local_results(of_batch)[0])
-
-    return evaluation_step
 
 
 def sum_over_replicas(metrics: list[tf.Tensor | float]) -> tf.Tensor:

@@ -47,11 +47,7 @@ def evaluate(
 ) -> dict[str, float]:
     """Evaluates the best checkpoint of a run on validation and test; changes nothing.
 
-    Args:
-        config: As of `train`, and so are the others.
-        workdir: The run's folder.
-        data_dir: Where the data sets are.
-        strategy: Which devices to use.
+    The arguments are those of `train`.
 
     Returns:
         step, and loss, accuracy and examples of both splits as `validation_loss` and so on.
@@ -87,11 +83,7 @@ def export(
 ) -> pathlib.Path:
     """Writes the best checkpoint of a run to `saved_model/` again.
 
-    Args:
-        config: As of `train`, and so are the others.
-        workdir: The run's folder.
-        data_dir: Where the data sets are.
-        strategy: Which devices to use.
+    The arguments are those of `train`.
 
     Returns:
         The folder of the SavedModel.

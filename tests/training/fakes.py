@@ -11,6 +11,7 @@ import tensorflow as tf
 from homoode_tf.data import DataInfo
 from homoode_tf.training import loop, run
 from homoode_tf.training.settings import TrainingSettings
+from homoode_tf.training.state import TrainState
 
 NUM_TRAIN, NUM_VALIDATION, NUM_TEST = 40, 13, 21
 
@@ -198,3 +199,11 @@ def config(**changes):
 def settings(**changes):
     """The same, checked."""
     return TrainingSettings.from_config(config(**changes))
+
+
+def make_state(strategy, build=build_model, **changes):
+    """The state of a run of 20 steps, on a device or more."""
+    checked = settings(**changes)
+    with strategy.scope():
+        model = build(checked.model, (4, 4, 1), 3, (0.5,), (0.25,))
+    return TrainState(model, checked, 20, strategy)

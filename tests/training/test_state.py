@@ -5,15 +5,7 @@ import numpy as np
 import pytest
 
 from homoode_tf.training.non_finite import NonFiniteError
-from homoode_tf.training.state import TrainState
-from tests.training import fakes
-
-
-def make_state(strategy, **changes):
-    settings = fakes.settings(**changes)
-    with strategy.scope():
-        model = fakes.build_model(settings.model, (4, 4, 1), 3, (0.5,), (0.25,))
-    return TrainState(model, settings, 20, strategy)
+from tests.training.fakes import make_state
 
 
 def test_every_variable_is_in_a_checkpoint_once(one_replica):

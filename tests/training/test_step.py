@@ -11,7 +11,6 @@ from homoode_tf.training.inputs import Inputs
 from homoode_tf.training.non_finite import NonFiniteError, NonFiniteSteps
 from homoode_tf.training.objective import cross_entropy
 from homoode_tf.training.optimizers.loss_scale import LossScale
-from homoode_tf.training.state import TrainState
 from homoode_tf.training.step import make_train_step
 from tests.training import fakes
 
@@ -30,9 +29,8 @@ class Trained:
     def __init__(self, strategy, steps, images=None, **changes):
         keras.utils.set_random_seed(3)
         settings = fakes.settings(**changes)
-        with strategy.scope():
-            self.model = fakes.build_model(settings.model, (4, 4, 1), 3, (0.5,), (0.25,))
-        self.state = TrainState(self.model, settings, 20, strategy)
+        self.state = fakes.make_state(strategy, **changes)
+        self.model = self.state.model
         images = fakes.FakeImages() if images is None else images
         self.inputs = Inputs(images, settings, strategy)
         batches = self.inputs.train(0, steps)

@@ -14,7 +14,11 @@ from homoode_tf.training.devices import cluster
 
 NAMES = ("auto", "one_device", "mirrored", "multi_worker", "tpu")
 # What a worker gets when one of the others is gone.
-_GONE = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
+OF_A_LOST_WORKER = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.DeadlineExceededError,
+)
 
 
 class WorkerLostError(UserError, RuntimeError):
@@ -74,18 +78,13 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     )
 
 
-def is_of_a_lost_worker(error: Exception, strategy: tf.distribute.Strategy) -> bool:
-    """Returns whether an error says that another worker is gone."""
-    return isinstance(error, _GONE) and has_several_workers(strategy)
-
-
 @contextlib.contextmanager
 def explaining_a_lost_worker(strategy: tf.distribute.Strategy) -> Iterator[None]:
     """Within this context the loss of another worker is a `WorkerLostError`."""
     try:
         yield
-    except _GONE as error:
-        if not is_of_a_lost_worker(error, strategy):
+    except OF_A_LOST_WORKER as error:
+        if not has_several_workers(strategy):
             raise
         raise WorkerLostError(
             f"another worker of this run is gone ({reason(error)}). Start all workers again "

@@ -120,10 +120,9 @@ class Checkpoints:
         if not self._writes:
             return
         for name, value in values.items():
-            if name in self._copies:
-                self._copies[name].assign(value)
-            else:
+            if name not in self._copies:
                 self._copies[name] = tf.Variable(value, trainable=False)
+            self._copies[name].assign(value)
         self._writing = self._thread.submit(self._write, record)
 
     def wait(self) -> None:
@@ -233,14 +232,10 @@ class Checkpoints:
     def _read(self, path: pathlib.Path, with_files: bool = False) -> Record | None:
         """Returns a checkpoint's record; None, with a warning, if it is damaged."""
         try:
-            record, files = _read_manifest(path)
-            for name, description in files.items() if with_files else ():
-                if checksums.describe(path / name) != description:
-                    raise ValueError(f"{name} is not what was written")
+            return _read_manifest(path, with_files)
         except _DAMAGE as error:
             logging.warning("Checkpoint %s is damaged (%s) and left out.", path, reason(error))
             return None
-        return record
 
     def _paths(self) -> list[pathlib.Path]:
         """The checkpoints in the order in which they were written."""
@@ -265,16 +260,13 @@ def _order(path: pathlib.Path) -> tuple[int, int]:
 
 def _by_accuracy(records: Mapping[pathlib.Path, Record | None]) -> list[pathlib.Path]:
     """Those that were evaluated, the best first, of equals the last first."""
-    evaluated = [
-        (record.validation_accuracy, *_order(path), path)
-        for path, record in records.items()
-        if record is not None and record.validation_accuracy is not None
-    ]
-    return [path for *_, path in sorted(evaluated, reverse=True)]
+    accuracies = {path: record and record.validation_accuracy for path, record in records.items()}
+    evaluated = [path for path, accuracy in accuracies.items() if accuracy is not None]
+    return sorted(evaluated, key=lambda path: (accuracies[path], _order(path)), reverse=True)
 
 
-def _read_manifest(path: pathlib.Path) -> tuple[Record, Mapping[str, dict]]:
-    """Returns the record and the files' descriptions; what is wrong raises one of `_DAMAGE`."""
+def _read_manifest(path: pathlib.Path, with_files: bool) -> Record:
+    """Returns a checkpoint's record; what is wrong with it raises one of `_DAMAGE`."""
     manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
     # Absent where an earlier version has written it.
     digest = manifest.pop("sha256", None)
@@ -284,7 +276,10 @@ def _read_manifest(path: pathlib.Path) -> tuple[Record, Mapping[str, dict]]:
     record = Record(**manifest)
     if record.step != _order(path)[0] or not files:
         raise ValueError(f"{_MANIFEST} is that of another checkpoint")
-    return record, files
+    for name, description in files.items():
+        if with_files and checksums.describe(path / name) != description:
+            raise ValueError(f"{name} is not what was written")
+    return record
 
 
 def _digest(manifest: Mapping) -> str:

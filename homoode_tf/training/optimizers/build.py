@@ -44,12 +44,9 @@ def build_task_optimizer(
         )
     else:
         # adam and adamw mean the same thing: Keras's Adam decouples its weight decay, too.
+        betas = {"beta_1": settings.beta_1, "beta_2": settings.beta_2}
         optimizer = keras.optimizers.Adam(
-            rate,
-            weight_decay=decay,
-            beta_1=settings.beta_1,
-            beta_2=settings.beta_2,
-            epsilon=settings.epsilon,
+            rate, weight_decay=decay, epsilon=settings.epsilon, **betas
         )
     if decay:
         # Scales and biases are few and their size has a meaning of its own: decay kernels only.

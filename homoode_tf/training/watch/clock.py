@@ -66,8 +66,8 @@ class Clock:
 
     @property
     def peak_memory_mb(self) -> float:
-        """Largest memory of any process of the run, in MiB: `peak_memory_mb`."""
-        return max(self._peak_memory_mb, peak_memory_mb())
+        """Largest memory of any process of the run, in MiB; of the GPUs where there are any."""
+        return max(self._peak_memory_mb, _peak_memory_mb())
 
     def read(self) -> dict[str, float]:
         """Returns what a checkpoint keeps."""
@@ -79,10 +79,8 @@ class Clock:
         }
 
 
-def peak_memory_mb() -> float:
-    """Returns the GPUs' peak memory summed, or the resident memory's peak without any, in MiB."""
-    gpus = tf.config.list_logical_devices("GPU")
-    if gpus:
+def _peak_memory_mb() -> float:
+    if gpus := tf.config.list_logical_devices("GPU"):
         names = [gpu.name.removeprefix("/device:") for gpu in gpus]
         return sum(tf.config.experimental.get_memory_info(name)["peak"] for name in names) / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -40,7 +40,7 @@ class MetricsWriter:
             return
         if path.exists():
             kept = [line for line in read_metrics(path) if line["step"] <= step]
-            write_atomically(path, "".join(map(_to_line, kept)))
+            write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
         self._events = tf.summary.create_file_writer(str(events))
 
@@ -61,7 +61,7 @@ class MetricsWriter:
         """
         if self._file is None:
             return
-        self._file.write(_to_line({"step": step, **metrics}))
+        self._file.write(json.dumps({"step": step, **metrics}) + "\n")
         self._file.flush()
         with self._events.as_default(step=step):
             for name, value in metrics.items():
@@ -90,7 +90,3 @@ def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
         if isinstance(line, dict) and isinstance(line.get("step"), int):
             lines.append(line)
     return lines
-
-
-def _to_line(metrics: Mapping[str, Any]) -> str:
-    return json.dumps(metrics) + "\n"
