@@ -162,7 +162,7 @@ def _measure(run, num_images: int, batch_size: int) -> dict[str, float]:
 
 
 def _history(folder: pathlib.Path) -> dict[str, dict[str, list[float]]]:
-    from homoode_tf.report.plot import History
+    from homoode_tf.plot import History
     from homoode_tf.training.files.workdir import Workdir
 
     history = History.read(Workdir(folder).metrics)

@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains models side by side: the short name of `homoode_tf.report.compare`."""
+"""Models trained side by side: equal parameters, equal data, equal budget.
 
-from homoode_tf.report.compare import Experiment, Member, summarise
+`python -m homoode_tf.compare --config=configs/compare_digits.py` trains them and reports.
+"""
+
+from homoode_tf.report.compare.experiment import Experiment, Member
+from homoode_tf.report.compare.results import summarise
 
 __all__ = ["Experiment", "Member", "summarise"]
 

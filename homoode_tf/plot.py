@@ -1,19 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Draws the figures of a run: the short name of `homoode_tf.report.plot`."""
+"""How a run learnt and how its solver goes: numbers, and figures of them.
+
+`python -m homoode_tf.plot --workdir DIR` draws everything;
+`homoode_tf.report.plot.run_report.draw` is the same as a function, and needs matplotlib.
+What is public here does not.
+"""
 
 import sys
 
-from homoode_tf.report.plot import (
-    Confusion,
-    History,
-    HistoryError,
-    Projection,
-    Series,
-    Solve,
-    SolveSummary,
-    Trajectory,
-    follow,
-)
+from homoode_tf.report.plot.figure_data import Confusion, Projection, SolveSummary
+from homoode_tf.report.plot.metrics_history import History, HistoryError, Series
+from homoode_tf.report.plot.trajectories import Solve, Trajectory, follow
 
 __all__ = [
     "Confusion",

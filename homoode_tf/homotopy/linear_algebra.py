@@ -9,6 +9,7 @@ A bordered system, with J of shape (n, n), is
 
 import abc
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -17,9 +18,7 @@ from scipy.sparse import linalg
 
 from homoode_tf.errors import InvalidTypeError, InvalidValueError
 
-# Directions of one GMRES cycle, and the largest number of cycles.
-_RESTART = 40
-_MAX_CYCLES = 5
+_ZERO = tf.UnconnectedGradients.ZERO
 
 Residual = Callable[[tf.Tensor], tf.Tensor]
 # solve((a, b), column, row, right_side, guess): numbers, (n,), (n + 1,), (n + 1,) and (n + 1,) or
@@ -50,14 +49,13 @@ class Jacobian(abc.ABC):
         self.dtype = initial_point.dtype
         self._residual = residual
         self._shape = initial_point.shape
-        self._spec = tf.TensorSpec([self.size], self.dtype)
 
     @abc.abstractmethod
     def evaluate(self, state: np.ndarray) -> tuple[np.ndarray, BorderedSolve]:
         """r(z), (n,), and the solution of bordered systems with J at z."""
 
-    def _compile(self, function, num_arguments):
-        signature = [self._spec] * num_arguments
+    def _compile(self, function, num_arguments=1):
+        signature = [tf.TensorSpec([self.size], self.dtype)] * num_arguments
         compiled = tf.function(function, autograph=False, input_signature=signature)
         return compiled.get_concrete_function()
 
@@ -82,31 +80,19 @@ class DenseJacobian(Jacobian):
 
     def __init__(self, residual: Residual, initial_point: tf.Tensor):
         super().__init__(residual, initial_point)
-
-        def evaluate(state):
-            with tf.GradientTape() as tape:
-                tape.watch(state)
-                value = self._flat_residual(state)
-            zero = tf.UnconnectedGradients.ZERO
-            return value, tape.jacobian(value, state, unconnected_gradients=zero)
-
-        self._evaluate = self._compile(evaluate, 1)
+        self._evaluate = self._compile(self._with_matrix)
 
     def evaluate(self, state):
         value, matrix = (x.numpy() for x in self._evaluate(tf.constant(state)))
         self.counts.num_evaluations += 1
         self.counts.num_jacobian_evaluations += 1
+        return value, functools.partial(_solve_dense, matrix)
 
-        def solve(weights, column, row, right_side, guess=None):
-            del guess
-            bordered = np.empty((self.size + 1, self.size + 1), matrix.dtype)
-            bordered[:-1, :-1] = weights[0] * matrix
-            bordered[np.diag_indices(self.size)] += weights[1]
-            bordered[:-1, -1] = column
-            bordered[-1] = row
-            return _finite(np.linalg.solve(bordered, right_side))
-
-        return value, solve
+    def _with_matrix(self, state):
+        with tf.GradientTape() as tape:
+            tape.watch(state)
+            value = self._flat_residual(state)
+        return value, tape.jacobian(value, state, unconnected_gradients=_ZERO)
 
 
 class MatrixFreeJacobian(Jacobian):
@@ -120,40 +106,50 @@ class MatrixFreeJacobian(Jacobian):
 
     def __init__(self, residual: Residual, initial_point: tf.Tensor):
         super().__init__(residual, initial_point)
-        # Newton's corrections and tangents need not be more accurate; float32 could not be.
-        self._rtol = float(np.finfo(self.dtype.as_numpy_dtype).eps) ** (1 / 3)
-
-        def product(state, direction):
-            with tf.autodiff.ForwardAccumulator(state, direction) as accumulator:
-                value = self._flat_residual(state)
-            zero = tf.UnconnectedGradients.ZERO
-            return accumulator.jvp(value, unconnected_gradients=zero)
-
-        self._evaluate = self._compile(self._flat_residual, 1)
-        self._product = self._compile(product, 2)
+        self._evaluate = self._compile(self._flat_residual)
+        self._multiply = self._compile(self._product, num_arguments=2)
 
     def evaluate(self, state):
         point = tf.constant(state)
         value = self._evaluate(point).numpy()
         self.counts.num_evaluations += 1
 
-        def solve(weights, column, row, right_side, guess=None):
-            def multiply(vector):
-                direction = vector[:-1]
-                self.counts.num_jacobian_products += 1
-                product = self._product(point, tf.constant(direction, self.dtype)).numpy()
-                top = weights[0] * product + weights[1] * direction + vector[-1] * column
-                return np.append(top, row @ vector)
+        def multiply(direction):
+            self.counts.num_jacobian_products += 1
+            return self._multiply(point, tf.constant(direction, self.dtype)).numpy()
 
-            shape = (self.size + 1, self.size + 1)
-            operator = linalg.LinearOperator(shape, matvec=multiply, dtype=right_side.dtype)
-            limits = {"rtol": self._rtol, "restart": _RESTART, "maxiter": _MAX_CYCLES}
-            solution, failure = linalg.gmres(operator, right_side, guess, **limits)
-            if failure:
-                raise np.linalg.LinAlgError("GMRES has not converged")
-            return _finite(solution)
+        return value, functools.partial(_solve_by_products, multiply)
 
-        return value, solve
+    def _product(self, state, direction):
+        with tf.autodiff.ForwardAccumulator(state, direction) as accumulator:
+            value = self._flat_residual(state)
+        return accumulator.jvp(value, unconnected_gradients=_ZERO)
+
+
+def _solve_dense(matrix, weights, column, row, right_side, guess=None):
+    del guess
+    bordered = np.empty((len(row), len(row)), matrix.dtype)
+    bordered[:-1, :-1] = weights[0] * matrix
+    bordered[np.diag_indices(len(matrix))] += weights[1]
+    bordered[:-1, -1] = column
+    bordered[-1] = row
+    return _finite(np.linalg.solve(bordered, right_side))
+
+
+def _solve_by_products(multiply, weights, column, row, right_side, guess=None):
+    def multiply_bordered(vector):
+        direction = vector[:-1]
+        top = weights[0] * multiply(direction) + weights[1] * direction + vector[-1] * column
+        return np.append(top, row @ vector)
+
+    shape, dtype = (len(row), len(row)), right_side.dtype
+    operator = linalg.LinearOperator(shape, matvec=multiply_bordered, dtype=dtype)
+    # Newton's corrections and tangents need not be more accurate; float32 could not be.
+    limits = {"rtol": float(np.finfo(dtype).eps) ** (1 / 3), "restart": 40, "maxiter": 5}
+    solution, failure = linalg.gmres(operator, right_side, guess, **limits)
+    if failure:
+        raise np.linalg.LinAlgError("GMRES has not converged")
+    return _finite(solution)
 
 
 def _finite(solution):

@@ -27,10 +27,11 @@ class Homotopy:
 
     def factors(self, parameter: float) -> Factors:
         """The factors at a lambda."""
-        return tuple(
+        a, b, c = (
             start + parameter * slope
             for start, slope in zip(self.at_start, self.slopes, strict=True)
         )
+        return a, b, c
 
 
 # Along Newton's path r(z) keeps its direction; scaling the equations does not change it. J must be

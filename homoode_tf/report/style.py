@@ -1,18 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The style of all figures: colours, sizes, axes, legends, saving. No display is needed."""
+"""The style of all figures: colours, sizes, axes, legends, saving. No display is needed.
 
+What draws imports matplotlib from nowhere else, so that where it is missing this module says so.
+"""
+
+import contextlib
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from homoode_tf.errors import UserError
 
 try:
-    from matplotlib import colormaps
+    from matplotlib import colormaps, rc_context
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, NullLocator
 except ModuleNotFoundError as error:
     if (error.name or "").partition(".")[0] != "matplotlib":
         raise
@@ -21,13 +26,34 @@ except ModuleNotFoundError as error:
     ) from error
 
 BLUE, RED, GREEN, GREY = "#2a6f97", "#d1495b", "#4c956c", "#8d99a6"
-# Points of text in titles, and in legends and beside marks.
-TITLE, SMALL = 10, 8
+_STYLE = {
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "legend.fontsize": 8,
+    "savefig.dpi": 150,
+}
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure that makes room for all that is put into it; sizes are in inches."""
-    return Figure(figsize=(width, height), layout="constrained")
+@contextlib.contextmanager
+def figure(path: str | os.PathLike, width: float, height: float) -> Iterator[Figure]:
+    """A figure to draw in, which is written as PNG when the context ends.
+
+    Args:
+        path: The file to write, in a folder that is made where it is missing.
+        width: In inches, like the height; the figure makes room for all that is put into it.
+        height: In inches.
+
+    Yields:
+        The figure, without axes.
+    """
+    with rc_context(_STYLE):
+        empty = Figure(figsize=(width, height), layout="constrained")
+        yield empty
+        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
+        empty.savefig(path)
 
 
 def colours(number: int) -> list[tuple]:
@@ -40,36 +66,23 @@ def colours(number: int) -> list[tuple]:
 def mean_and_spread(
     axis: Axes, positions: Sequence[float], values: Sequence[Sequence[float]], **line
 ) -> None:
-    """Draws means as a line and their standard deviations as a band around it.
-
-    Args:
-        axis: Where to draw.
-        positions: Where the values stand.
-        values: For each position the values of all runs.
-        **line: Colour, style and label of the line.
-    """
+    """Draws, of the values at each position, the mean as a line and the deviation as a band."""
     mean = np.array([np.mean(some) for some in values])
     spread = np.array([np.std(some) for some in values])
     (drawn,) = axis.plot(positions, mean, **line)
-    axis.fill_between(
-        positions, mean - spread, mean + spread, color=drawn.get_color(), alpha=0.15, lw=0
-    )
+    band = {"color": drawn.get_color(), "alpha": 0.15, "lw": 0}
+    axis.fill_between(positions, mean - spread, mean + spread, **band)
 
 
-def finish(*axes: Axes) -> None:
-    """Gives axes a pale grid, and no frame above and on the right."""
-    for axis in axes:
-        axis.grid(alpha=0.3)
-        axis.spines[["top", "right"]].set_visible(False)
+def logarithmic(axis: Axes) -> None:
+    """Makes the vertical axis logarithmic, with plain numbers at 1, 2 and 5 times 10^k."""
+    axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter("{x:,g}")
+    axis.yaxis.set_minor_locator(NullLocator())
 
 
 def legend_above(axis: Axes) -> None:
     """Puts the legend of an axis above the whole figure."""
-    handles = axis.get_legend_handles_labels()
-    axis.figure.legend(*handles, loc="outside upper center", ncols=2, frameon=False)
-
-
-def save(figure: Figure, path: str | os.PathLike) -> None:
-    """Writes a figure as PNG, in a folder that is made where it is missing."""
-    pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
+    place = {"loc": "outside upper center", "ncols": 2, "frameon": False, "fontsize": 10}
+    axis.figure.legend(*axis.get_legend_handles_labels(), **place)

@@ -18,25 +18,17 @@ _PANELS = (
 
 
 def draw(path: pathlib.Path, results: Mapping[str, Any]) -> None:
-    """Draws validation accuracy and evaluations of F against the epoch, means over seeds.
-
-    Args:
-        path: The file to write.
-        results: What `summarise` returns.
-    """
-    figure = style.new_figure(4.2 * len(_PANELS), 3.6)
-    axes = figure.subplots(1, len(_PANELS))
-    for axis, (field, label, factor) in zip(axes, _PANELS, strict=True):
-        for name, row in results["models"].items():
-            by_epoch = _by_epoch(row["curves"], field, factor)
-            if by_epoch:
-                style.mean_and_spread(axis, list(by_epoch), list(by_epoch.values()), label=name)
-        axis.set_xlabel("epoch")
-        axis.set_ylabel(label)
-    if axes[0].lines:
-        axes[0].legend(fontsize=style.SMALL)
-    style.finish(*axes)
-    style.save(figure, path)
+    """Draws what `summarise` returns against the epoch, as means over seeds, to a file."""
+    with style.figure(path, 4.2 * len(_PANELS), 3.6) as figure:
+        axes = figure.subplots(1, len(_PANELS))
+        for axis, (field, label, factor) in zip(axes, _PANELS, strict=True):
+            axis.set(xlabel="epoch", ylabel=label)
+            for name, row in results["models"].items():
+                by_epoch = _by_epoch(row["curves"], field, factor)
+                if by_epoch:
+                    style.mean_and_spread(axis, list(by_epoch), list(by_epoch.values()), label=name)
+        if axes[0].lines:
+            axes[0].legend()
 
 
 def _by_epoch(seeds, field, factor) -> dict[int, list[float]]:

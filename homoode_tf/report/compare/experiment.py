@@ -106,10 +106,8 @@ class Experiment:
         return self._configs[model]
 
     def _member(self, name: str, seed: int) -> Member:
-        config = ml_collections.ConfigDict(self._configs[name].to_dict())
-        config.seed = int(seed)
-        config.lock()
-        return Member(name, int(seed), config, self.workdir / name / f"seed{seed}")
+        config = ml_collections.ConfigDict({**self._configs[name].to_dict(), "seed": int(seed)})
+        return Member(name, int(seed), config.lock(), self.workdir / name / f"seed{seed}")
 
     def _check_parameters(self, tolerance: float) -> None:
         counts = {name: task for name, (task, _) in self.parameters.items()}
@@ -125,8 +123,7 @@ class Experiment:
 def _with_changes(
     recipe: ml_collections.ConfigDict, changes: Mapping[str, Any], name: str
 ) -> ml_collections.ConfigDict:
-    config = ml_collections.ConfigDict(recipe.to_dict())
-    config.lock()
+    config = ml_collections.ConfigDict(recipe.to_dict()).lock()
     try:
         config.update(changes)
     except (KeyError, TypeError) as error:

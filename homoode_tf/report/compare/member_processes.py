@@ -53,10 +53,6 @@ def train(
         Interrupted: If this process or one of its own was interrupted. Whatever ends this generator
             early interrupts all its processes, and each saves where it stands.
         InvalidValueError: If jobs is below one or above the number of cores.
-
-    Example:
-        >>> for member, outcome in train(experiment.members, None, jobs=2):  # doctest: +SKIP
-        ...     print(member.model, member.seed, outcome)
     """
     shares = _shares(jobs)
     waiting, running = collections.deque(members), {}

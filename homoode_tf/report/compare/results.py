@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What came of a comparison: the members' results as means over seeds, and as a table."""
 
+import itertools
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -85,11 +86,10 @@ def markdown_table(results: Mapping[str, Any]) -> str:
 
 def _mean_of_lines(lines: Sequence[Mapping[str, float]], field: str) -> float:
     """The mean over steps: a line stands for the steps since the one before it."""
-    total, before = 0.0, 0
-    for line in lines:
-        total += line[field] * (line["step"] - before)
-        before = line["step"]
-    return total / before
+    steps = [0, *(line["step"] for line in lines)]
+    weights = [after - before for before, after in itertools.pairwise(steps)]
+    total = sum(weight * line[field] for weight, line in zip(weights, lines, strict=True))
+    return total / steps[-1]
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import json
 import os
 import pathlib
@@ -169,7 +170,7 @@ def _draw_confusion(run: Run, report: Report) -> None:
     )
 
 
-def _classify_test_split(run: Run) -> tuple[np.ndarray, np.ndarray]:
+def _classify_test_split(run: Run) -> np.ndarray:
     """Labels and predicted classes of the test images, in the batches that the evaluation makes."""
 
     @tf.function(autograph=False)
@@ -177,15 +178,11 @@ def _classify_test_split(run: Run) -> tuple[np.ndarray, np.ndarray]:
         return tf.argmax(run.model(images, training=False), axis=-1)
 
     batches, num_batches = run.inputs.evaluation("test")
-    labels, predictions = [], []
-    for _ in range(num_batches):
-        images, of_batch, weights = (
-            run.strategy.experimental_local_results(part)[0] for part in next(batches)
-        )
-        present = weights.numpy() > 0
-        labels.append(of_batch.numpy()[present])
-        predictions.append(classify(images).numpy()[present])
-    return np.concatenate(labels), np.concatenate(predictions)
+    found = [
+        tf.boolean_mask([labels, classify(images)], weights > 0, axis=1)
+        for images, labels, weights in itertools.islice(batches, num_batches)
+    ]
+    return tf.concat(found, axis=1).numpy()
 
 
 def _plain(value: Any) -> Any:

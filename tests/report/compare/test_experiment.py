@@ -4,7 +4,7 @@ import importlib
 import ml_collections
 import pytest
 
-from homoode_tf.report.compare import Experiment
+from homoode_tf.compare import Experiment
 
 CONFIGS = ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", "cifar100")
 

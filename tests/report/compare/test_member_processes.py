@@ -8,7 +8,8 @@ import time
 import ml_collections
 import pytest
 
-from homoode_tf.report.compare import Member, member_processes
+from homoode_tf.compare import Member
+from homoode_tf.report.compare import member_processes
 from homoode_tf.training.interruption import Interrupted
 
 PROGRAM = """

@@ -5,7 +5,8 @@ import types
 
 import pytest
 
-from homoode_tf.report.compare import Member, curves, results
+from homoode_tf.compare import Member
+from homoode_tf.report.compare import curves, results
 
 RESULT = {
     "nfe_forward": 7.0,

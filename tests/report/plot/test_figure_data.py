@@ -4,7 +4,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from homoode_tf.layers import HomoODE
-from homoode_tf.report.plot import Confusion, Projection, Solve, SolveSummary, Trajectory, follow
+from homoode_tf.plot import Confusion, Projection, Solve, SolveSummary, Trajectory, follow
 from tests.layers.vector_fields import DecayingDynamics
 from tests.report.plot.test_trajectories import random
 

@@ -6,7 +6,8 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="the figures need pip install -e '.[plots]'")
 
-from homoode_tf.report.plot import Confusion, Projection, Series, SolveSummary, figures
+from homoode_tf.plot import Confusion, Projection, Series, SolveSummary
+from homoode_tf.report.plot import figures
 from tests.report.plot.pictures import check_picture
 
 

@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from homoode_tf.report.plot import History, HistoryError
+from homoode_tf.plot import History, HistoryError
 from homoode_tf.training.watch.metrics import MetricsWriter
 
 
