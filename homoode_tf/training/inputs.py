@@ -83,7 +83,7 @@ class Inputs:
             shard = (context.input_pipeline_id, context.num_input_pipelines)
             worker_batch_size = batch_size // context.num_input_pipelines
             batches = self._images.evaluation_batches(split, batch_size, shard=shard)
-            full = batches.map(lambda *batch: _fill_up(*batch, worker_batch_size))
+            full = batches.map(lambda images, labels: _fill_up(images, labels, worker_batch_size))
             empty = tf.data.Dataset.from_tensors(
                 tf.nest.map_structure(
                     lambda spec: tf.zeros(spec.shape, spec.dtype), full.element_spec

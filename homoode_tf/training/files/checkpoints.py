@@ -63,7 +63,8 @@ class Checkpoints:
     Each is a folder `step-00001234` with the variables as `tf.train.Checkpoint` writes them and a
     manifest with the size and the SHA-256 of each file, and its own. It is written under another
     name, forced to the disk and renamed when whole; older ones are deleted only then. So a process
-    may be killed at any moment, and what was cut short or changed later is found out on reading.
+    may be killed at any moment, and what was cut short or changed later is found out on reading;
+    `tf.train.CheckpointManager` gives neither, nor the best one.
 
     Writing goes on in a thread while the run trains: `save` copies the variables, which takes as
     much memory again as they do, and returns. What goes wrong there is raised by the next `save`

@@ -15,6 +15,8 @@ class WeightAverage:
 
         a(n) = m^(n - s) w(s) + (1 - m) sum over i = s + 1 .. n of m^(n - i) w(i)
 
+    Keras's optimisers average from the first step on (`use_ema`), and not batch norm's moments.
+
     Args:
         variables: Floating-point variables, trainable or not: batch norm's running moments
             belong to the weights that made them, and are averaged with them.

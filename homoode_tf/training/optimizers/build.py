@@ -2,6 +2,7 @@
 """The two optimisers of a run, as its config describes them: the task's, the initial point's."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -29,7 +30,11 @@ def build_task_optimizer(
         settings.learning_rate, settings.final_learning_rate, total_steps, settings.warmup_fraction
     )
     decay = settings.weight_decay or None
-    momentum = {"momentum": settings.momentum, "nesterov": settings.nesterov, "weight_decay": decay}
+    momentum: dict[str, Any] = {
+        "momentum": settings.momentum,
+        "nesterov": settings.nesterov,
+        "weight_decay": decay,
+    }
     if settings.name == "sgd":
         optimizer = keras.optimizers.SGD(rate, **momentum)
     elif settings.name == "muon":
