@@ -293,6 +293,13 @@ def test_a_class_of_ones_own_gets_the_fields_that_it_takes():
     assert model.implicit.solver.settings.rtol == 0.5
 
 
+def test_a_solver_class_of_ones_own_gets_the_fields_that_it_takes():
+    fields = {"solver": "test_models>OwnSolver", "atol": 0.5, "max_num_steps": 9}
+    settings = models.build(fields, (8, 8, 1), 10, [0.3], [0.4]).implicit.solver.settings
+    assert (settings.atol, settings.max_num_steps, settings.num_steps) == (0.5, 9, None)
+    assert settings.gradient == "backprop"
+
+
 @pytest.mark.parametrize("value", ["test_models>OwnDynamics", "nobody>Nothing", {}, len, 3])
 def test_what_is_no_solver_is_refused(value):
     with pytest.raises(ValueError, match=r"config.model.solver must be one of euler.*package>Name"):

@@ -43,9 +43,9 @@ def build(
         >>> model.task_parameters, model.initial_point_parameters
         (132938, 64)
     """
-    settings = config
     if not isinstance(config, ModelSettings):
-        settings = ModelSettings.from_config(config, "config.model")
+        config = ModelSettings.from_config(config, "config.model")
+    settings = config
     batch_norm = (settings.batch_norm_momentum, settings.synchronized_batch_norm)
     layer = resolve_layer(settings)
     # In the order of the data: each part draws its seed when it is made.

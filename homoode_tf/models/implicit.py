@@ -20,6 +20,8 @@ _SOLVER_FIELDS = (
     *("max_num_iterations", "on_failure"),
 )
 _BY_ERROR = ("rtol", "atol", "gradient", "step_control", "max_num_steps")
+# What the `**kwargs` of these constructors take.
+_CATCH_ALL = {ODELayer: _SOLVER_FIELDS, DEQ: _SOLVER_FIELDS, solvers.RungeKutta: _BY_ERROR}
 
 
 def resolve_layer(settings: ModelSettings) -> type | keras.layers.Layer:
@@ -64,12 +66,11 @@ def _make(kind: type, offered: dict[str, Any]) -> Any:
     taken = set()
     for base in kind.__mro__:
         if "__init__" in vars(base):
-            parameters = inspect.signature(base.__init__).parameters.values()
+            parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
             taken.update(parameter.name for parameter in parameters)
             if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters):
                 break
-            if base in (ODELayer, DEQ):  # Their `**kwargs` are the solver's.
-                taken.update(_SOLVER_FIELDS)
+            taken.update(_CATCH_ALL.get(base, ()))
     return kind(**{name: value for name, value in offered.items() if name in taken})
 
 
@@ -87,8 +88,7 @@ def _ode_options(settings: ModelSettings) -> dict[str, Any]:
         return {"solver": solver}
     if solver not in BY_NAME:
         kind = identifiers.find("config.model.solver", solver, tfp.math.ode.Solver, {})
-        fields = _BY_ERROR if issubclass(kind, solvers.RungeKutta) else (*_BY_ERROR, "num_steps")
-        return {"solver": _make(kind, _pick(settings, *fields))}
+        return {"solver": _make(kind, _pick(settings, *_BY_ERROR, "num_steps"))}
     if BY_NAME[solver].adaptive:
         return {"solver": solver, **_pick(settings, *_BY_ERROR)}
     return {"solver": solvers.get(solver, **_pick(settings, "num_steps", "gradient"))}
