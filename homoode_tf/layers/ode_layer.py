@@ -207,10 +207,11 @@ class ODELayer(ImplicitLayer):
         """
         if isinstance(self.solver, solvers.RungeKutta):
             # The mode whose forward pass is the plain solve.
-            changes = {"gradient": "adjoint"}
+            changes: dict[str, Any] = {"gradient": "adjoint"}
             if self.solver.adaptive:
-                # Of replicas that each have their own it is the mean.
-                size = float(tf.convert_to_tensor(self.step_size.value))
+                with tf.init_scope():  # where a graph is traced, too
+                    # Of replicas that each have their own it is the mean.
+                    size = float(tf.convert_to_tensor(self.step_size.value))
                 changes |= {"step_control": step_control, "first_step_size": size or None}
             return self.solver.replace(**changes)
         if step_control != "batch":

@@ -166,67 +166,82 @@ class FixedPointSolver(abc.ABC):
     def _iterate(self, fn: Map, state: tf.Tensor) -> FixedPointResults:
         batch = tf.shape(state)[:1]
         infinite = tf.fill(batch, tf.constant(float("inf"), state.dtype))
-        running = tf.fill(batch, _RUNNING)
-
-        def body(number, state, best, best_ratio, best_norm, status, iterations, memory, count):
-            image = fn(state)
-            residual = image - state
-            norm = root_mean_square(residual)
-            ratio = norm / (self.atol + self.rtol * root_mean_square(image))
-            going = status == _RUNNING
-            finite = tf.math.is_finite(norm)
-            # A ratio of NaN improves on nothing.
-            improved = going & (ratio < best_ratio)
-            best = tf.where(improved[:, tf.newaxis], state, best)
-            best_ratio = tf.where(improved, ratio, best_ratio)
-            best_norm = tf.where(improved, norm, best_norm)
-            status = tf.where(going & (ratio <= 1.0), int(FixedPointStatus.CONVERGED), status)
-            status = tf.where(going & ~finite, int(FixedPointStatus.NON_FINITE), status)
-            iterations += tf.cast(going, tf.int32)
-            going = status == _RUNNING
-            # Samples that stand still must not spoil a method's linear algebra.
-            residual = tf.where(going[:, tf.newaxis], residual, tf.zeros_like(residual))
-            following, memory, evaluations = tf.cond(
-                tf.reduce_any(going) & (number + 1 < self.max_num_iterations),
-                lambda: self.step(fn, Iterate(number, state, residual), memory),
-                lambda: (tf.identity(state), memory, tf.constant(0)),
-            )
-            state = tf.where(going[:, tf.newaxis], following, state)
-            count += 1 + evaluations
-            return (
-                number + 1,
-                state,
-                best,
-                best_ratio,
-                best_norm,
-                status,
-                iterations,
-                memory,
-                count,
-            )
-
-        _, _, best, _, norm, status, iterations, _, count = tf.while_loop(
-            lambda number, state, best, ratio, norm, status, *_: tf.reduce_any(status == _RUNNING),
-            body,
+        (carry,) = tf.while_loop(
+            lambda carry: tf.reduce_any(tf.equal(carry.status, _RUNNING)),
+            lambda carry: (self._body(fn, carry),),
             (
-                tf.constant(0),
-                state,
-                state,
-                infinite,
-                infinite,
-                running,
-                tf.zeros(batch, tf.int32),
-                self.begin(state),
-                tf.constant(0),
+                _Carry(
+                    number=tf.constant(0),
+                    state=state,
+                    best=state,
+                    best_ratio=infinite,
+                    best_norm=infinite,
+                    status=tf.fill(batch, _RUNNING),
+                    iterations=tf.zeros(batch, tf.int32),
+                    memory=self.begin(state),
+                    evaluations=tf.constant(0),
+                ),
             ),
             parallel_iterations=1,
             maximum_iterations=self.max_num_iterations,
         )
-        status = tf.where(status == _RUNNING, int(FixedPointStatus.MAX_NUM_ITERATIONS), status)
-        results = FixedPointResults(best, norm, status, iterations, count)
+        running = tf.equal(carry.status, _RUNNING)
+        status = tf.where(running, int(FixedPointStatus.MAX_NUM_ITERATIONS), carry.status)
         return FixedPointResults(
-            *(tf.stop_gradient(x) if x.dtype.is_floating else x for x in results)
+            tf.stop_gradient(carry.best),
+            tf.stop_gradient(carry.best_norm),
+            status,
+            carry.iterations,
+            carry.evaluations,
         )
+
+    def _body(self, fn: Map, carry: "_Carry") -> "_Carry":
+        """Judges an iterate and, where that is not yet the solution, makes the next."""
+        image = fn(carry.state)
+        residual = image - carry.state
+        norm = root_mean_square(residual)
+        ratio = norm / (self.atol + self.rtol * root_mean_square(image))
+        going = tf.equal(carry.status, _RUNNING)
+        # A ratio of NaN improves on nothing.
+        improved = going & (ratio < carry.best_ratio)
+        status = tf.where(going & (ratio <= 1.0), int(FixedPointStatus.CONVERGED), carry.status)
+        finite = tf.math.is_finite(norm)
+        status = tf.where(going & ~finite, int(FixedPointStatus.NON_FINITE), status)
+        iterations = carry.iterations + tf.cast(going, tf.int32)
+        going = tf.equal(status, _RUNNING)
+        # Samples that stand still must not spoil a method's linear algebra.
+        residual = tf.where(going[:, tf.newaxis], residual, tf.zeros_like(residual))
+        iterate = Iterate(carry.number, carry.state, residual)
+        following, memory, evaluations = tf.cond(
+            tf.reduce_any(going) & (carry.number + 1 < self.max_num_iterations),
+            lambda: self.step(fn, iterate, carry.memory),
+            lambda: (tf.identity(carry.state), carry.memory, tf.constant(0)),
+        )
+        return _Carry(
+            number=carry.number + 1,
+            state=tf.where(going[:, tf.newaxis], following, carry.state),
+            best=tf.where(improved[:, tf.newaxis], carry.state, carry.best),
+            best_ratio=tf.where(improved, ratio, carry.best_ratio),
+            best_norm=tf.where(improved, norm, carry.best_norm),
+            status=status,
+            iterations=iterations,
+            memory=memory,
+            evaluations=carry.evaluations + 1 + evaluations,
+        )
+
+
+class _Carry(NamedTuple):
+    """What goes from iterate to iterate."""
+
+    number: tf.Tensor
+    state: tf.Tensor
+    best: tf.Tensor
+    best_ratio: tf.Tensor
+    best_norm: tf.Tensor
+    status: tf.Tensor
+    iterations: tf.Tensor
+    memory: Any
+    evaluations: tf.Tensor
 
 
 def root_mean_square(x: tf.Tensor) -> tf.Tensor:

@@ -2,6 +2,7 @@
 """The fixed-point solvers by name."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -14,7 +15,7 @@ from homoode_tf.solvers.fixed_point.damped import Damped
 from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver
 from homoode_tf.solvers.fixed_point.newton_krylov import NewtonKrylov
 
-_BY_NAME = {
+_BY_NAME: dict[str, Callable[..., FixedPointSolver]] = {
     "damped": Damped,
     "anderson": Anderson,
     "broyden": Broyden,

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a solve carries from step to step."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from homoode_tf.solvers.ode.flat import Tensors
-from homoode_tf.solvers.ode.results import Record
 from homoode_tf.solvers.ode.step_control import ControlState
 
 Arrays = list[tf.TensorArray]
@@ -28,5 +27,5 @@ class Carry(NamedTuple):
     integrals: Tensors
     control: ControlState
     kept: Kept
-    record: Record | tuple
+    record: Any  # a Record, or () where none is kept
     iteration: tf.Tensor

@@ -3,7 +3,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -40,7 +40,7 @@ class Problem:
     every_step: bool = False
     differentiable_times: bool = False
     integrands: Field | None = None
-    integrals: Tensors = ()
+    integrals: Sequence[tf.Tensor] = ()
     on_backward: Callable[[tf.Tensor], object] | None = None
 
     @functools.cached_property

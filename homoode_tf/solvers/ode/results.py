@@ -3,6 +3,7 @@
 
 import collections
 import enum
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -124,8 +125,8 @@ class Solution(NamedTuple):
     times: tf.Tensor
     states: Tensors
     diagnostics: tfp.math.ode.Diagnostics
-    final_state: Tensors = ()
-    integrals: Tensors = ()
+    final_state: Sequence[tf.Tensor] = ()
+    integrals: Sequence[tf.Tensor] = ()
     record: Record | None = None
     num_recorded: tf.Tensor | None = None
     num_reached: tf.Tensor | None = None

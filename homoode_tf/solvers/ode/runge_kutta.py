@@ -24,7 +24,11 @@ from homoode_tf.solvers.ode.results import Diagnostics, Solution, SolverInternal
 from homoode_tf.solvers.ode.settings import Settings
 from homoode_tf.solvers.ode.tableau import ButcherTableau
 
-_GRADIENTS = {"adjoint": Adjoint, "checkpoint": Checkpoint, "backprop": Backprop}
+_GRADIENTS: dict[str, type[Adjoint | Checkpoint | Backprop]] = {
+    "adjoint": Adjoint,
+    "checkpoint": Checkpoint,
+    "backprop": Backprop,
+}
 
 
 @keras.saving.register_keras_serializable(package="homoode_tf")
@@ -110,7 +114,9 @@ class RungeKutta(tfp.math.ode.Solver):
             raise InvalidTypeError(
                 f"adjoint_solver must be a RungeKutta solver, got {adjoint_solver!r}."
             )
-        self.settings = Settings(tableau, **{**settings, "adjoint_solver": adjoint_solver})
+        self.settings = Settings(
+            **{**settings, "tableau": tableau, "adjoint_solver": adjoint_solver}
+        )
         super().__init__(
             make_adjoint_solver_fn=lambda: adjoint_solver or self,
             validate_args=self.settings.validate_args,
