@@ -104,7 +104,7 @@ def _check(name, value, kind, number_type, largest, limits, optional) -> None:
     raise error(f"{name} must be {allowed}, got {value!r}.")
 
 
-def check_positive(name: str, value: Any, kind: type, optional: bool = False) -> None:
+def check_positive(name: str, value: Any, kind: type[Any], optional: bool = False) -> None:
     """Refuses, with an `InvalidValueError`, what is no positive and finite number of a kind.
 
     Args:

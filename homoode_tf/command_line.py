@@ -102,9 +102,10 @@ def _parse(arguments: Sequence[str], default_config: pathlib.Path) -> list[str]:
             sys.exit(0)
         if logging.level_debug():
             raise
+        reason: object = error
         if not isinstance(error, flags.Error) or _TRACEBACK in str(error):
-            error = _unknown_field(arguments) or f"the config cannot be read: {_last_line(error)}"
-        _leave(error, _USAGE)
+            reason = _unknown_field(arguments) or f"the config cannot be read: {_last_line(error)}"
+        _leave(reason, _USAGE)
     if not flags.FLAGS["verbosity"].present:
         # The notices of libraries would tear the progress bar; warnings are still shown.
         logging.set_verbosity(logging.WARNING)

@@ -29,7 +29,7 @@ def setting(
     choices: Collection[str] | None = None,
     check: Callable[[str, Any], object] | None = None,
     allowed: str = "",
-    **bounds: float,
+    **bounds: Any,
 ) -> Any:
     """Declares one field of a group.
 

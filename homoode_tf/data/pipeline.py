@@ -86,12 +86,13 @@ def load(
       ((8, 8, 1), 1293)
     """
     settings = DataSettings(name, validation_fraction)
-    if is_image_data(settings.dataset):
-        return settings.dataset
-    entry = catalog.find(name)
+    dataset = settings.dataset
+    if is_image_data(dataset):
+        return dataset
+    entry = catalog.find(dataset)
     if entry.open_images is not None:
         return entry.open_images(data_dir, settings.validation_fraction)
-    return ImageData(entry, storage.open_prepared(name, data_dir), settings.validation_fraction)
+    return ImageData(entry, storage.open_prepared(dataset, data_dir), settings.validation_fraction)
 
 
 class ImageData:

@@ -13,7 +13,7 @@ import functools
 import itertools
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TextIO
 
 import numpy as np
@@ -76,6 +76,7 @@ class _Run:
     def __init__(self, model: ServedModel, options: argparse.Namespace):
         self._model = model
         self._options = options
+        self._lines: Callable[[list[output.Answer]], Iterable[str]]
         if options.format == "table":
             self._lines = output.Table().lines
         else:
@@ -145,7 +146,7 @@ class _Run:
                 self._report(path, "the model's answer is not a number")
                 continue
             guesses = [
-                output.guess(int(number), names and names[number], float(probability))
+                output.guess(int(number), names[number] if names else None, float(probability))
                 for number, probability in zip(classes, probabilities, strict=True)
             ]
             yield output.Answer(path, guesses)

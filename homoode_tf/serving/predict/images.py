@@ -49,7 +49,7 @@ def find(paths: Iterable[str | os.PathLike]) -> Iterator[str | Unreadable]:
         >>> list(find(["picture.dat"]))
         ['picture.dat']
     """
-    for path in map(os.fspath, paths):
+    for path in (os.fspath(given) for given in paths):
         if not os.path.isdir(path):
             yield path
             continue
@@ -173,7 +173,8 @@ def _mend_transparency(image: Image.Image) -> None:
 
     Pillow leaves it at the depth of the file, and so finds it nowhere, or in the wrong places.
     """
-    colour, depth = image.info.get("transparency"), image.tile and image.tile[0][3]
+    tiles = getattr(image, "tile", None)
+    colour, depth = image.info.get("transparency"), tiles and tiles[0][3]
     if colour is None:
         return
     if depth in ("L;2", "L;4"):

@@ -174,7 +174,8 @@ def _check_signature(serve) -> tuple[tuple[int, int, int], int]:
         )
     if answers[1] == "None":
         raise ModelError(f"{SIGNATURE!r} does not say how many classes there are")
-    return tuple(map(int, images.groups())), int(answers[1])
+    height, width, channels = map(int, images.groups())
+    return (height, width, channels), int(answers[1])
 
 
 def _describe(tensors) -> str:
