@@ -85,7 +85,7 @@ _CHECKS = {
 
 @dataclasses.dataclass(frozen=True)
 class ModelSettings(Settings):
-    """Which classifier is built.
+    """Which classifier is built; `docs/recipe_reference.md` lists the fields.
 
     Raises:
         InvalidValueError: If a field is not allowed, whether or not the layer uses it; the message

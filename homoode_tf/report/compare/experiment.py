@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is compared: models that differ in a few fields of one recipe, each with several seeds."""
 
+import copy
 import dataclasses
 import json
 import pathlib
@@ -123,7 +124,7 @@ class Experiment:
 def _with_changes(
     recipe: ml_collections.ConfigDict, changes: Mapping[str, Any], name: str
 ) -> ml_collections.ConfigDict:
-    config = ml_collections.ConfigDict(recipe.to_dict()).lock()
+    config = copy.deepcopy(recipe).lock()
     try:
         config.update(changes)
     except (KeyError, TypeError) as error:
