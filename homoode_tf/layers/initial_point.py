@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Initial points z(0) of a HomoODE: shared by all inputs and all positions, but for one."""
 
-from collections.abc import Mapping
+from typing import Any
 
 import keras
 import numpy as np
@@ -226,21 +226,21 @@ def names() -> tuple[str, ...]:
     return tuple(_BY_NAME)
 
 
-def get(identifier: str | Mapping | keras.layers.Layer, **kwargs) -> keras.layers.Layer:
-    """Returns an initial point from its name, its serialised form, or itself.
+def get(identifier: Any, **kwargs) -> keras.layers.Layer:
+    """Returns an initial point from its name, its saved description, or itself.
 
     Args:
-        identifier: "learned", "running_mean", "zeros", "alternating", "input"; the name of a layer
-            class registered with Keras; a dictionary made by
-            `keras.saving.serialize_keras_object`; or any Keras layer that maps the condition x to
-            z(0) of the same shape. Such a layer of one's own gets the task's gradient.
+        identifier: One of `names()`, the name of a layer class registered with Keras, what
+            `keras.saving.serialize_keras_object` makes of a layer, or any Keras layer that maps the
+            condition x to z(0) of the same shape. Such a layer of one's own gets the task's
+            gradient, unless it is an `InitialPoint`.
         **kwargs: Passed to the constructor when a name is given.
 
     Returns:
         A Keras layer.
 
     Raises:
-        ValueError: If the name is unknown or the type is none of these.
+        ValueError: If there is no such initial point.
 
     Example:
         >>> get("running_mean", momentum=0.9).momentum

@@ -66,7 +66,8 @@ class ButcherTableau:
         for name in ("a", "error", "interpolation"):
             # Lists, which is what JSON has, become what a frozen object holds.
             rows = getattr(self, name)
-            object.__setattr__(self, name, rows and tuple(tuple(row) for row in rows))
+            rows = rows if rows is None else tuple(tuple(row) for row in rows)
+            object.__setattr__(self, name, rows)
         for name in ("b", "error_row_orders"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         self._check_shapes()
