@@ -94,13 +94,8 @@ class System:
         """Newton's method on H = 0 in the plane through a point, orthogonal to a row.
 
         Gives up at once where a correction does not shrink H: the point is then too far from the
-        path for Newton's method to be trusted.
-
-        Args:
-          predicted: The point, (n + 1,).
-          row: Unit vector, the tangent; that of lambda keeps lambda as it is, exactly.
-          tolerance: Largest root mean square of H.
-          max_corrections: Largest number of corrections.
+        path for Newton's method to be trusted. The row is a unit vector, the tangent; that of
+        lambda keeps lambda as it is, exactly. The tolerance is that of the root mean square of H.
 
         Returns:
           The equation at the point found, and the number of corrections; raises `LinAlgError` if

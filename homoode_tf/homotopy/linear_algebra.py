@@ -38,9 +38,7 @@ class Counts:
 class Jacobian(abc.ABC):
     """A residual r that is differentiated where it is evaluated; compiled once, when made.
 
-    Args:
-      residual: From a tensor of the shape and dtype of the initial point to another such.
-      initial_point: Gives shape and dtype.
+    It leads from tensors of the shape and dtype of the initial point to others of these.
     """
 
     def __init__(self, residual: Residual, initial_point: tf.Tensor):

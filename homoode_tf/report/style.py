@@ -39,16 +39,7 @@ _STYLE = {
 
 @contextlib.contextmanager
 def figure(path: str | os.PathLike, width: float, height: float) -> Iterator[Figure]:
-    """A figure to draw in, which is written as PNG when the context ends.
-
-    Args:
-        path: The file to write, in a folder that is made where it is missing.
-        width: In inches, like the height; the figure makes room for all that is put into it.
-        height: In inches.
-
-    Yields:
-        The figure, without axes.
-    """
+    """A figure of this size in inches to draw in, written as PNG when the context ends."""
     with rc_context(_STYLE):
         empty = Figure(figsize=(width, height), layout="constrained")
         yield empty

@@ -2,14 +2,20 @@
 """Residuals with their known zeroes, and what all tests of the paths share."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from scipy import optimize
 
 HOMOTOPIES = ("newton", "fixed_point")
 JACOBIANS = ("dense", "matrix_free")
+each_jacobian = pytest.mark.parametrize("jacobian", JACOBIANS)
+each_method = pytest.mark.parametrize(
+    ("name", "jacobian"), list(itertools.product(HOMOTOPIES, JACOBIANS))
+)
 
 
 def t(value):
@@ -37,14 +43,8 @@ def rosenbrock(z):
 
 
 def _powell_singular(z):
-    return tf.stack(
-        [
-            z[0] + 10.0 * z[1],
-            np.sqrt(5.0) * (z[2] - z[3]),
-            (z[1] - 2.0 * z[2]) ** 2,
-            np.sqrt(10.0) * (z[0] - z[3]) ** 2,
-        ]
-    )
+    first, second = z[0] + 10.0 * z[1], np.sqrt(5.0) * (z[2] - z[3])
+    return tf.stack([first, second, (z[1] - 2.0 * z[2]) ** 2, np.sqrt(10.0) * (z[0] - z[3]) ** 2])
 
 
 def broyden_tridiagonal(z):

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from homoode_tf import homotopy
 from homoode_tf.homotopy import HomotopyError, PathStatus
-from tests.homotopy.systems import JACOBIANS, root_mean_square, rosenbrock, t
+from tests.homotopy.systems import each_jacobian, root_mean_square, rosenbrock, t
 
 
 def no_zero(z):
@@ -29,7 +29,7 @@ FAILURES = (
 )
 
 
-@pytest.mark.parametrize("jacobian", JACOBIANS)
+@each_jacobian
 @pytest.mark.parametrize(("status", "residual", "start", "options", "message"), FAILURES)
 def test_failures_have_a_status_and_raise(status, residual, start, options, message, jacobian):
     options = {"jacobian": jacobian, **options}
@@ -77,7 +77,7 @@ def test_refuses_arguments_that_have_no_meaning(options, message):
         homotopy.trace(rosenbrock, t([-1.2, 1.0]), **options)
 
 
-@pytest.mark.parametrize("jacobian", JACOBIANS)
+@each_jacobian
 @pytest.mark.parametrize(
     ("residual", "start", "error", "message"),
     [

@@ -10,11 +10,12 @@ from homoode_tf import homotopy
 from homoode_tf.homotopy import PathStatus
 from tests.homotopy.systems import (
     HOMOTOPIES,
-    JACOBIANS,
     SYSTEMS,
     broyden_tridiagonal,
     cubic,
     cubic_root,
+    each_jacobian,
+    each_method,
     rosenbrock,
     t,
 )
@@ -29,7 +30,7 @@ def test_arrives_where_newton_diverges():
     assert abs(path.state[0]) < 1e-8 and max(abs(path.states[:, 0])) == 3.0
 
 
-@pytest.mark.parametrize("jacobian", JACOBIANS)
+@each_jacobian
 def test_passes_turning_points(jacobian):
     # lambda = 1 - r(z) / r(2) has its turning points where r' = 0: at z = 1 and z = -1.
     path = homotopy.trace(cubic, t([2.0]), jacobian=jacobian, max_step_length=0.3)
@@ -43,8 +44,7 @@ def test_passes_turning_points(jacobian):
     np.testing.assert_allclose(path.state[0], cubic_root()[0, 0], rtol=1e-10)
 
 
-@pytest.mark.parametrize("jacobian", JACOBIANS)
-@pytest.mark.parametrize("name", HOMOTOPIES)
+@each_method
 @pytest.mark.parametrize(("start", "max_step_length"), [(1.0, 10.0), (3.0, 10.0), (3.0, 0.2)])
 def test_ends_at_a_double_root_that_the_path_only_touches(start, max_step_length, name, jacobian):
     # The paths have a turning point at lambda = 1 itself; they never go beyond.
@@ -82,8 +82,7 @@ def test_arc_length_does_not_depend_on_the_number_of_elements():
     np.testing.assert_allclose(eight.states[:, 5], one.states, atol=1e-7)
 
 
-@pytest.mark.parametrize("jacobian", JACOBIANS)
-@pytest.mark.parametrize("name", HOMOTOPIES)
+@each_method
 def test_counts_every_evaluation(name, jacobian):
     calls = tf.Variable(0)
 
@@ -119,8 +118,7 @@ def test_states_of_any_shape(shape):
     np.testing.assert_allclose(path.state, np.full(shape, 0.7390851332151607), rtol=1e-9)
 
 
-@pytest.mark.parametrize("jacobian", JACOBIANS)
-@pytest.mark.parametrize("name", HOMOTOPIES)
+@each_method
 def test_float32(name, jacobian):
     start = tf.constant([-1.2, 1.0], tf.float32)
     path = homotopy.trace(rosenbrock, start, homotopy=name, jacobian=jacobian)
@@ -154,7 +152,7 @@ def test_fixed_point_of_a_convolutional_map(size, jacobian, name):
     assert (path.num_jacobian_evaluations == 0) == (jacobian != "dense")
 
 
-@pytest.mark.parametrize("jacobian", JACOBIANS)
+@each_jacobian
 @pytest.mark.parametrize("system", [s for s in SYSTEMS if len(s.homotopies) == 1], ids=str)
 def test_the_other_path_of_these_systems_goes_to_infinity(system, jacobian):
     # Powell's turns at lambda = 0.03, Brown's already at 5e-6; so they do with steps of 0.02.

@@ -39,12 +39,8 @@ def train(
     """Trains members, or goes on training them, each in a process of its own.
 
     What a process prints goes to `log.txt` in its member's folder. A member that is complete, or
-    has failed before, is left as it is: delete `failure.json` to try it again.
-
-    Args:
-        members: The runs, begun in this order.
-        data_dir: Folder of the TFDS data sets, or None for TFDS's own.
-        jobs: Processes at a time, each on its own share of the processor's cores.
+    has failed before, is left as it is: delete `failure.json` to try it again. `jobs` processes run
+    at a time, each on its own share of the processor's cores.
 
     Yields:
         Each member when it ends, with its outcome.

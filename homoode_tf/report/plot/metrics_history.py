@@ -50,23 +50,16 @@ class History:
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> "History":
-        """Reads a file of metrics.
-
-        Args:
-            path: A run's `metrics.jsonl`.
-
-        Returns:
-            The history, of at least one step.
+        """Reads a run's `metrics.jsonl`, of at least one step.
 
         Raises:
             HistoryError: If there is no such file, or no line in it.
         """
         path = pathlib.Path(path)
-        if not path.exists():
-            raise HistoryError(f"{path} is missing: no step was logged yet")
-        lines = read_metrics(path)
+        lines = read_metrics(path) if path.exists() else []
         if not lines:
-            raise HistoryError(f"{path} is empty: no step was logged yet")
+            what = "empty" if path.exists() else "missing"
+            raise HistoryError(f"{path} is {what}: no step was logged yet")
         return cls(lines)
 
     @property
@@ -76,12 +69,10 @@ class History:
 
     def series(self, name: str) -> Series:
         """Returns the metric `name`; of length 0 where it was never logged as a finite number."""
-        points = [
-            (line["step"], line[name])
+        lines = [
+            line
             for line in self._lines
             if type(line.get(name)) in (int, float) and math.isfinite(line[name])
         ]
-        return Series(
-            np.array([step for step, _ in points], np.int64),
-            np.array([value for _, value in points], np.float64),
-        )
+        steps = np.array([line["step"] for line in lines], np.int64)
+        return Series(steps, np.array([line[name] for line in lines], np.float64))

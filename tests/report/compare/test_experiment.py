@@ -22,17 +22,10 @@ def test_parameters_agree_to_one_per_cent(name, tmp_path):
     """An `Experiment` refuses to be made otherwise."""
     experiment = Experiment(load(name), tmp_path)
     assert experiment.dataset == name
-    family = {
-        "resnet",
-        "neural_ode",
-        "augmented_neural_ode",
-        "deq",
-        "homoode",
-        "homoode_mean_z0",
-        "homoode_zero_z0",
-    }
-    extra = {"homoode_fixed_z0"} if name == "digits" else set()
-    assert set(experiment.model_names) == family | extra
+    family = {"resnet", "neural_ode", "augmented_neural_ode", "deq", "homoode"}
+    family |= {"homoode_mean_z0", "homoode_zero_z0"}
+    family |= {"homoode_fixed_z0"} if name == "digits" else set()
+    assert set(experiment.model_names) == family
     learned = {n for n, (_, initial_point) in experiment.parameters.items() if initial_point}
     assert learned == {"homoode"}
 
@@ -71,10 +64,7 @@ def test_members_differ_in_model_and_seed_alone(tmp_path):
     ("change", "message"),
     [
         ({"models": {"a": {"model": {"chanels": 3}}}}, "config.models.a does not fit"),
-        (
-            {"models": {"a": {}, "b": {"model": {"channels": 96}}}},
-            "must agree to 1%",
-        ),
+        ({"models": {"a": {}, "b": {"model": {"channels": 96}}}}, "must agree to 1%"),
         ({"models": {}}, "must not be empty"),
         ({"seeds": ()}, "must not be empty"),
         ({"seed": 1}, "has the fields recipe, models, seeds"),

@@ -47,10 +47,7 @@ def experiment(tmp_path):
 def test_means_and_deviations_over_seeds(experiment):
     a, b = results.summarise(experiment)["models"].values()
     assert a["test_accuracies"] == [0.9, 0.8]
-    assert (a["mean"], a["deviation"]) == (
-        pytest.approx(0.85),
-        pytest.approx(math.sqrt(0.005)),
-    )
+    assert (a["mean"], a["deviation"]) == pytest.approx((0.85, math.sqrt(0.005)))
     assert (b["mean"], b["deviation"], b["failures"]) == (0.7, None, ["diverged"])
     assert a["seconds_per_step"] == pytest.approx(0.1)
 

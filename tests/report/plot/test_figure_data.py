@@ -47,10 +47,8 @@ class TestProjection:
             projection.explained_variance, pca.explained_variance_ratio_, rtol=1e-4
         )
         for image in range(3):
-            for found, trajectory in (
-                (projection.steps, solve.steps),
-                (projection.curves, solve.curve),
-            ):
+            both = (projection.steps, solve.steps), (projection.curves, solve.curve)
+            for found, trajectory in both:
                 expected = pca.transform(trajectory.states[:, image].mean(axis=(1, 2)))
                 np.testing.assert_allclose(found[image], expected, atol=1e-5)
 
