@@ -142,6 +142,22 @@ def test_saved_coefficients_are_plain():
     assert again.tableau == RALSTON and again.settings == solver.settings
 
 
+@pytest.mark.parametrize(
+    ("layer", "solver"),
+    [
+        (HomoODE, {"class_name": "RungeKutta", "config": {"tableau": "rk4", "num_steps": 4}}),
+        (NeuralODE, {"class_name": "BDF", "config": {"rtol": 0.01, "atol": 0.01}}),
+        (DEQ, {"class_name": "Anderson", "config": {"memory": 3}}),
+    ],
+)
+def test_configs_of_version_0_1(layer, solver):
+    """Beside a solver object they hold the layer's own defaults, which meant nothing."""
+    config = layer(DenseDynamics(4)).get_config() | {"solver": solver, "rtol": 1e-3, "atol": 1e-3}
+    config |= {"max_num_iterations" if layer is DEQ else "max_num_steps": 50}
+    made = layer.from_config(config).solver
+    assert type(made).__name__ == solver["class_name"]
+
+
 def test_what_is_not_registered_says_so():
     class Unknown(tfp.math.ode.DormandPrince):
         pass

@@ -14,7 +14,6 @@ from homoode_tf.solvers import fixed_point
 
 # What a solver that a layer is given by name has, unless the layer's arguments say otherwise.
 _DEFAULTS = {"rtol": 1e-3, "atol": 1e-3}
-_SETTINGS = ("max_num_iterations", "on_failure")
 
 
 class Equilibrium(NamedTuple):
@@ -95,6 +94,8 @@ class DEQ(SharedStart):
         https://arxiv.org/abs/1909.01377
     """
 
+    solver_settings = ("rtol", "atol", "max_num_iterations", "on_failure")
+
     def __init__(
         self,
         dynamics: keras.layers.Layer,
@@ -108,7 +109,7 @@ class DEQ(SharedStart):
         **kwargs,
     ):
         settings = {"rtol": rtol, "atol": atol}
-        settings |= {name: kwargs.pop(name) for name in _SETTINGS if name in kwargs}
+        settings |= {name: kwargs.pop(name) for name in self.solver_settings if name in kwargs}
         super().__init__(dynamics, initial_point=initial_point, **kwargs)
         if self._dynamics_takes_time:
             raise InvalidValueError(

@@ -2,7 +2,7 @@
 """What all implicit layers share: dynamics, their evaluation within a solve, and counters."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -41,6 +41,8 @@ class ImplicitLayer(keras.layers.Layer):
 
     # Whether the dynamics is called with the layer's input as its condition x.
     has_condition = True
+    # Arguments that are for a solver given by name.
+    solver_settings: tuple[str, ...] = ()
 
     def __init__(self, dynamics: keras.layers.Layer, **kwargs):
         super().__init__(**kwargs)
@@ -180,6 +182,10 @@ class ImplicitLayer(keras.layers.Layer):
     @classmethod
     def from_config(cls, config):
         config = dict(config)
+        if isinstance(config["solver"], Mapping):
+            # Older files hold, beside a solver object, defaults that meant nothing there.
+            for name in cls.solver_settings:
+                config.pop(name, None)
         config["dynamics"] = keras.saving.deserialize_keras_object(config["dynamics"])
         return cls(**config)
 

@@ -15,7 +15,10 @@ from homoode_tf.layers.implicit_layer import ImplicitLayer
 from homoode_tf.solvers.ode import lookup, statement
 from homoode_tf.solvers.ode.problem import Problem
 
-_SETTINGS = tuple(field.name for field in dataclasses.fields(solvers.Settings))
+# Both Keras and the solver know a name: here it is the layer's.
+_SETTINGS = tuple(
+    field.name for field in dataclasses.fields(solvers.Settings) if field.name != "name"
+)
 # What a solver that a layer is given by name has, unless the layer's arguments say otherwise.
 _DEFAULTS = {"rtol": 1e-3, "atol": 1e-3, "gradient": "checkpoint"}
 # The adjoint to ten times the tolerance: with the CIFAR-10 model, eight images and 1e-3 it takes 26
@@ -75,6 +78,8 @@ class ODELayer(ImplicitLayer):
         ValueError: If an argument is not allowed; the message names it and what is.
     """
 
+    solver_settings = _SETTINGS
+
     def __init__(
         self,
         dynamics: keras.layers.Layer,
@@ -84,9 +89,8 @@ class ODELayer(ImplicitLayer):
         final_time: float = 1.0,
         **kwargs,
     ):
-        # Both Keras and the solver know a name: here it is the layer's.
         settings = {"rtol": rtol, "atol": atol}
-        settings |= {n: kwargs.pop(n) for n in _SETTINGS if n in kwargs and n != "name"}
+        settings |= {name: kwargs.pop(name) for name in _SETTINGS if name in kwargs}
         super().__init__(dynamics, **kwargs)
         if not final_time > 0:
             raise InvalidValueError(f"final_time must be positive, got {final_time!r}.")
@@ -235,15 +239,6 @@ class ODELayer(ImplicitLayer):
             "solver": solvers.serialize(self.solver),
             "final_time": self.final_time,
         }
-
-    @classmethod
-    def from_config(cls, config):
-        config = dict(config)
-        if isinstance(config["solver"], Mapping):
-            # Older files hold, beside a solver object, defaults that meant nothing there.
-            for name in ("rtol", "atol", "gradient", "step_control", "max_num_steps"):
-                config.pop(name, None)
-        return super().from_config(config)
 
 
 def _make_solver(solver: Any, settings: Mapping[str, Any]) -> tfp.math.ode.Solver:
