@@ -161,7 +161,7 @@ class DEQ(SharedStart):
         """
         inputs = self.prepare(inputs)
         solver = self.solver if solver is None else fixed_point.get(solver)
-        field = self.bind_dynamics(tf.shape(inputs)[0], training)(self.condition(inputs))
+        field = self.bind_dynamics(training)(self.condition(inputs))
 
         def fixed_map(state):
             return field(None, [state])[0]

@@ -9,10 +9,12 @@ import keras
 import tensorflow as tf
 
 from homoode_tf.errors import InvalidValueError
+from homoode_tf.layers.held_state import HeldState
 from homoode_tf.layers.serving_scope import current_step_control
-from homoode_tf.layers.variational_dropout import draw_masks, hold_masks
+from homoode_tf.solvers.ode.flat import align
 
 Tensors = list[tf.Tensor]
+_TIME = ("t", "time")
 
 
 class ImplicitLayer(keras.layers.Layer):
@@ -26,8 +28,8 @@ class ImplicitLayer(keras.layers.Layer):
 
     Args:
         dynamics: Keras layer called as `dynamics(z, x)`, or `dynamics(z)` by layers without a
-            condition; a first argument of its `call` named `t` or `time` gets the time. Returns a
-            tensor of z's shape.
+            condition; a first argument of its `call` named `t` or `time` gets the time, a scalar or
+            of shape (batch, 1, ..., 1). Returns a tensor of z's shape.
         **kwargs: Keras layer arguments (`name`, `dtype`, ...).
 
     Attributes:
@@ -127,25 +129,26 @@ class ImplicitLayer(keras.layers.Layer):
         return [tf.cast(inputs, self.state_dtype)] if self.has_condition else []
 
     def bind_dynamics(
-        self, batch_size: tf.Tensor, training: bool
+        self, training: bool
     ) -> Callable[[Tensors], Callable[[tf.Tensor, Tensors], Tensors]]:
-        """Draws the dropout masks of one pass and returns the dynamics under them.
+        """Draws the random numbers of one pass and returns the dynamics with them.
 
         Args:
-            batch_size: Number of samples.
             training: Whether the dynamics runs in training mode.
 
         Returns:
             What closes the dynamics over a condition (`Problem.bind`). The field that it returns
-            gives the same for the same arguments however often it is called.
+            gives the same for the same arguments however often it is called. The dynamics sees
+            the time as a scalar or, of samples with times of their own, of shape (batch, 1, ...),
+            so that it can multiply the state.
         """
-        masks = draw_masks(self.dynamics, batch_size, training)
+        held = HeldState(self.dynamics, training)
         takes_time = self._dynamics_takes_time
 
         def bind(condition):
             def field(time, state):
-                arguments = (time, *state) if takes_time else state
-                with hold_masks(masks):
+                arguments = (align(time, state[0]), *state) if takes_time else state
+                with held.scope():
                     output = self.dynamics(*arguments, *condition, training=training)
                 return [tf.cast(output, state[0].dtype)]
 
@@ -203,12 +206,15 @@ def _takes_time(dynamics: keras.layers.Layer, has_condition: bool) -> bool:
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
         and name not in ("training", "mask")
     ]
-    takes_time = bool(parameters) and parameters[0].name in ("t", "time")
+    names = [parameter.name for parameter in parameters]
+    takes_time = bool(names) and names[0] in _TIME
     needed = 1 + has_condition + takes_time
     required = [p for p in parameters if p.default is p.empty]
-    if len(parameters) < needed or len(required) > needed:
+    # Names that tell of another order: what they stand for would be mistaken without a word.
+    swapped = any(name in _TIME for name in names[1:]) or names[takes_time:needed] == ["x", "z"]
+    if len(names) < needed or len(required) > needed or swapped:
         raise InvalidValueError(
-            f"dynamics must have call(self, {expected}) or call(self, t, {expected}), but "
-            f"{type(dynamics).__name__}.call takes ({', '.join(p.name for p in parameters)})."
+            f"dynamics must have call(self, {expected}) or call(self, t, {expected}), in this "
+            f"order, but {type(dynamics).__name__}.call takes ({', '.join(names)})."
         )
     return takes_time

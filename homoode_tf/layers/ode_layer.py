@@ -179,7 +179,7 @@ class ODELayer(ImplicitLayer):
         times = [times.final_time] if every_step else times
         times = [self.final_time] if times is None else times
         return Problem(
-            bind=self.bind_dynamics(tf.shape(state)[0], training),
+            bind=self.bind_dynamics(training),
             constants=self.condition(inputs),
             initial_time=tf.zeros([], self.state_dtype),
             initial_state=[state],

@@ -22,7 +22,7 @@ class TimedConvDynamics(ConvDynamics):
         **kwargs: Arguments of `ConvDynamics`.
 
     Call arguments:
-        t: Time, a scalar, or one for each sample, of shape (batch,).
+        t: Time, a scalar, or one for each sample, of shape (batch, 1, 1, 1).
         z: State, float tensor of shape (batch, height, width, filters).
         x: Condition, of the same shape; None injects nothing.
         training: Whether dropout is on.

@@ -15,7 +15,7 @@ from homoode_tf.layers import (
     VariationalDropout,
     initial_point,
 )
-from homoode_tf.layers.variational_dropout import draw_masks, hold_masks
+from homoode_tf.layers.held_state import HeldState
 from tests.layers.vector_fields import LinearDynamics
 
 
@@ -67,15 +67,18 @@ class TestVariationalDropout:
         x = tf.ones([4, 3, 3, 32])
         layer = VariationalDropout(0.5)
         layer.build(x.shape)
-        with hold_masks(draw_masks(layer, 4, training=True)):
-            first, second = layer(x, training=True), layer(x, training=True)
+        held = HeldState(layer, training=True)
+        calls = []
+        for _ in range(2):
+            with held.scope():
+                calls.append(layer(x, training=True))
+        first, second = calls
         np.testing.assert_array_equal(first, second)
         assert (layer(x, training=True).numpy() != first.numpy()).any()
 
     def test_off_in_evaluation(self):
         x = random(2, 3, 3, 4)
         np.testing.assert_array_equal(VariationalDropout(0.5)(x), x)
-        assert draw_masks(VariationalDropout(0.5), 2, training=False) == []
 
     def test_every_pass_of_a_solve_draws_anew(self):
         layer = HomoODE(ConvDynamics(4, groups=2, dropout_rate=0.5))

@@ -42,9 +42,9 @@ class Adjoint(OwnGradient):
             backwards = Problem(
                 bind=lambda _: field,
                 constants=[],
-                initial_time=-time,
+                initial_time=time,
                 initial_state=[*y, *adjoint],
-                solution_times=tf.reshape(-start, [1]),
+                solution_times=tf.reshape(start, [1]),
                 integrands=integrands,
                 integrals=integrals,
             )
@@ -99,16 +99,16 @@ class Adjoint(OwnGradient):
         return tf.broadcast_to(time, self._settings.control.time_shape(state))
 
     def _field(self, problem: Problem, parameters: Tensors) -> Field:
-        """The field of [z, a] in negative time, with a dF/dp for each parameter after it."""
+        """The field of [z, a], with -a dF/dp for each parameter after it."""
         num_state = len(problem.initial_state)
 
-        def field(negative_time, augmented):
+        def field(time, augmented):
             y, adjoint = augmented[:num_state], augmented[num_state:]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([*y, *parameters])
-                slope = problem.field(self._times_of(-negative_time, y), y)
+                slope = problem.field(self._times_of(time, y), y)
             products = vector_jacobian(tape, slope, [*y, *parameters], adjoint)
-            return [*[-k for k in slope], *products]
+            return [*slope, *[-p for p in products]]
 
         return field
 

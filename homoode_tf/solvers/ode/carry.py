@@ -19,7 +19,10 @@ class Kept(NamedTuple):
 
 
 class Carry(NamedTuple):
-    """What goes from step to step; `slope` is empty where it is not known at the step's start."""
+    """What goes from step to step.
+
+    `time` is that of the solve's clock; `slope` is empty where it is not known at the step's start.
+    """
 
     time: tf.Tensor
     state: Tensors

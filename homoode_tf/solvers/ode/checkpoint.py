@@ -6,12 +6,13 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from homoode_tf.solvers.ode import outputs
+from homoode_tf.solvers.ode.clock import Clock
 from homoode_tf.solvers.ode.flat import Tensors, add, dot, expand, gather
 from homoode_tf.solvers.ode.own_gradient import Gradients, OwnGradient, Sources, vector_jacobian
 from homoode_tf.solvers.ode.problem import Problem
 from homoode_tf.solvers.ode.results import Solution
 from homoode_tf.solvers.ode.settings import Settings
-from homoode_tf.solvers.ode.step import Stepper, dense_weights
+from homoode_tf.solvers.ode.step import Stepper
 
 
 class Checkpoint(OwnGradient):
@@ -32,9 +33,9 @@ class _Carry(NamedTuple):
 
     Attributes:
       state: ... the state at the end of the next step,
-      end: ... the time there,
-      start: ... t0,
-      times: ... the solution times,
+      end: ... the time there, on the clock,
+      start: ... t0, as the field sees it,
+      times: ... the solution times, on the clock,
       sources: ... constants and variables.
       reached: Number of solution times reached before the step after this one.
     """
@@ -74,11 +75,14 @@ class _ReverseLoop:
         self._solution = solution
         self._cotangents = cotangents
         self._sources = sources
-        self._times = problem.solution_times
-        self._outputs = outputs.make(problem, settings.tableau, self._control)
+        self._clock = Clock.of(problem)
+        self._times = self._clock.targets
+        self._outputs = outputs.make(problem, self._clock, settings.tableau, self._control)
         self._interpolates = self._outputs.interpolates
         self._stops = isinstance(self._outputs, outputs.SteppedTimes)
-        self._stepper = Stepper(settings.tableau, problem.field, close=self._interpolates)
+        self._stepper = Stepper(
+            settings.tableau, self._clock, problem.field, close=self._interpolates
+        )
 
     def run(self) -> Gradients:
         """The reverse loop over the steps."""
@@ -107,7 +111,9 @@ class _ReverseLoop:
         tableau = self._settings.tableau
         evaluations = tableau.num_stages - tableau.fsal + self._interpolates
         problem.report_backward(self._solution.num_recorded * evaluations)
-        return Gradients(carry.start + tf.reduce_sum(carry.end), carry.times, state, carry.sources)
+        by_times = self._clock.signed(carry.times)
+        by_start = carry.start - tf.reduce_sum(by_times)
+        return Gradients(by_start, by_times, state, carry.sources)
 
     def _final_cotangent(self) -> Tensors:
         """That of the final state: of all solution times written after the last step."""
@@ -140,7 +146,7 @@ class _ReverseLoop:
             cotangent = add(cotangent, gather(self._cotangents, n + 1))
         elif self._stops:
             cotangent = self._add_outputs(cotangent, index, carry.reached)
-        times = [time, length] if self._problem.differentiable_times else []
+        times = [time, length, self._clock.start] if self._problem.differentiable_times else []
         sources = [*state, *self._sources.tensors, *times]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(sources)
@@ -162,7 +168,8 @@ class _ReverseLoop:
         )
         if not times:
             return carry
-        by_start, by_length = found[size:]
+        by_start, by_length, by_origin = found[size:]
+        carry = carry._replace(start=carry.start + by_origin)
         if inner:
             carry = carry._replace(times=carry.times + inner.times)
             by_start, by_length = by_start + inner.start, by_length + inner.length
@@ -183,7 +190,7 @@ class _ReverseLoop:
             times = [target, time, step.length]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(times)
-                weights = dense_weights(self._settings.tableau, time, step.length, target)
+                weights = self._stepper.dense_weights(time, step.length, target)
             inner = inner._replace(
                 state=add(inner.state, cotangent),
                 slopes=[
@@ -229,10 +236,8 @@ class _ReverseLoop:
             count = self._settings.num_steps
             done = tf.cast(n, by_start.dtype) / count
             by_final = by_length / count + by_start * done
-            return carry._replace(
-                start=carry.start + by_start * (1.0 - done) - by_length / count,
-                times=carry.times + tf.one_hot(size - 1, size, by_final, tf.zeros_like(by_final)),
-            )
+            by_times = tf.one_hot(size - 1, size, by_final, tf.zeros_like(by_final))
+            return carry._replace(times=carry.times + by_times)
         cut = tf.where(is_last, carry.end + by_length, tf.zeros_like(by_length))
         position = carry.reached if self._stops else size - 1
         total = tf.reduce_sum(cut)

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from homoode_tf.solvers.ode.clock import Clock
 from homoode_tf.solvers.ode.flat import Tensors, align, expand
 from homoode_tf.solvers.ode.pi_controller import PIController
 from homoode_tf.solvers.ode.problem import Field
 from homoode_tf.solvers.ode.results import Status
-from homoode_tf.solvers.ode.step_control import ControlState, Plan, StepControl
+from homoode_tf.solvers.ode.step_control import ControlState, StepControl
 
 # A step is stretched by up to so much where that saves one: with the safety factor 0.9 its expected
 # error is still within the tolerance.
@@ -36,14 +37,14 @@ class BatchErrorControl(StepControl):
 
     estimates = True
 
-    def first_step(self, problem, slope, given):
+    def first_step(self, problem, clock, slope, given):
         dtype, state = problem.initial_time.dtype, problem.initial_state
-        time = tf.broadcast_to(problem.initial_time, self.time_shape(state))
 
         def choose():
-            start = problem.field(time, state) if slope is None else slope
-            span = tf.stop_gradient(problem.solution_times[-1] - problem.initial_time)
-            size = self.initial_step_size(problem.field, time, state, start[: len(state)], span)
+            start = slope
+            if slope is None:
+                start = problem.field(clock.time(tf.zeros(self.time_shape(state), dtype)), state)
+            size = self.initial_step_size(problem.field, clock, state, start[: len(state)])
             return tf.stop_gradient(size), tf.constant(1 if slope else 2)
 
         is_number = isinstance(given, numbers.Real)
@@ -68,10 +69,9 @@ class BatchErrorControl(StepControl):
 
     def plan(self, control, time, target, problem):
         length, is_last = stretched_step_size(control.step_size, target - time)
-        length = tf.where(is_last, problem.cut(target - time), tf.stop_gradient(length))
-        return Plan(length, tf.where(is_last, target, time + length), is_last)
+        return self.planned(length, is_last, time, target, problem)
 
-    def judge(self, control, plan, problem, before, step):
+    def judge(self, control, plan, clock, before, step):
         time, state = before
         length = tf.stop_gradient(plan.length)
         frozen = [[tf.stop_gradient(x) for x in y] for y in (*step.errors, state, step.state)]
@@ -82,9 +82,9 @@ class BatchErrorControl(StepControl):
         first = accept & (control.first_step < 0.0)
         # Time cannot resolve steps smaller than this.
         epsilon = 2.0**-52 if time.dtype == tf.float64 else 2.0**-23
-        span = problem.solution_times[-1] - problem.initial_time
-        scale = tf.maximum(tf.abs(time), span)
-        stuck = ~accept & (step_size < tf.stop_gradient(4.0 * epsilon * scale))
+        smallest = tf.stop_gradient(4.0 * epsilon * clock.span)
+        stands_still = ~plan.is_last & (plan.end <= time)
+        stuck = stands_still | (~accept & (step_size < smallest))
         failure = tf.where(
             tf.math.is_finite(ratio), int(Status.STEP_UNDERFLOW), int(Status.NON_FINITE)
         )
@@ -149,30 +149,31 @@ class BatchErrorControl(StepControl):
         return tf.sqrt(tf.add_n(totals) / tf.add_n(sizes))
 
     def initial_step_size(
-        self, field: Field, time: tf.Tensor, state: Tensors, slope: Tensors, span: tf.Tensor
+        self, field: Field, clock: Clock, state: Tensors, slope: Tensors
     ) -> tf.Tensor:
         """Hairer's first step: an explicit Euler step measures the second derivative.
 
         Args:
           field: The vector field; it is evaluated once.
-          time: Initial time, of the shape of time.
+          clock: The clock of the solve.
           state: Initial state.
           slope: Its derivative.
-          span: Length of the interval.
 
         Returns:
           Step size, of the shape of time.
 
         Reference: Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, p. 169.
         """
+        span = tf.stop_gradient(clock.span)
         scales = [self.atol + self.rtol * tf.abs(y) for y in state]
         size, speed = self.root_mean_square(state, scales), self.root_mean_square(slope, scales)
         trial = tf.where(
             (size < 1e-5) | (speed < 1e-5), tf.constant(1e-6, size.dtype), 0.01 * size / speed
         )
         trial = tf.where(tf.math.is_finite(trial), tf.minimum(trial, span), span * 1e-6)
-        euler = [y + expand(trial, y) * k for y, k in zip(state, slope, strict=True)]
-        change = [b - a for a, b in zip(slope, field(time + trial, euler), strict=True)]
+        step = clock.signed(trial)
+        euler = [y + expand(step, y) * k for y, k in zip(state, slope, strict=True)]
+        change = [b - a for a, b in zip(slope, field(clock.time(trial), euler), strict=True)]
         curvature = self.root_mean_square(change, scales) / tf.maximum(trial, 1e-30)
         largest = tf.maximum(speed, curvature)
         step = tf.where(
@@ -207,12 +208,13 @@ class SampleErrorControl(BatchErrorControl):
 
     def plan(self, control, time, target, problem):
         plan = super().plan(control, time, target, problem)
-        active = tf.equal(control.status, int(Status.SUCCESS)) & (time < target)
+        under_way = (time < target) | tf.equal(control.attempts, 0)
+        active = tf.equal(control.status, int(Status.SUCCESS)) & under_way
         length = tf.where(active, plan.length, tf.zeros_like(plan.length))
         return plan._replace(length=length, active=active)
 
-    def judge(self, control, plan, problem, before, step):
-        accept, judged = super().judge(control, plan, problem, before, step)
+    def judge(self, control, plan, clock, before, step):
+        accept, judged = super().judge(control, plan, clock, before, step)
         # Samples that stand still keep everything they had.
         kept = (tf.where(plan.active, n, o) for n, o in zip(judged, control, strict=True))
         return accept & plan.active, ControlState(*kept)
@@ -255,6 +257,6 @@ def stretched_step_size(step_size: tf.Tensor, remaining: tf.Tensor) -> tuple[tf.
     """
     count = tf.maximum(tf.math.ceil(remaining / (_STRETCH * step_size)), 1.0)
     stretched = tf.maximum(step_size, remaining / count)
-    last = count <= 1.0
+    last = ~(count > 1.0)  # also where nothing remains and no step is known
     length = tf.where(count <= _PLANNED_STEPS, stretched, step_size)
     return tf.where(last, remaining, length), last

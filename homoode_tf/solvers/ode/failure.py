@@ -17,6 +17,8 @@ _REMEDIES = {
     Status.STEP_UNDERFLOW: "the step size became too small for the precision of time; "
     "if the solution has no singularity there, loosen rtol and atol, use float64, "
     "or use a stiff solver such as tfp.math.ode.BDF",
+    Status.INVALID_TIMES: "solution_times must be finite and go from initial_time on in one "
+    "direction, all increasing or all decreasing",
 }
 
 

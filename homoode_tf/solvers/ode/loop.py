@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from homoode_tf.solvers.ode import outputs
 from homoode_tf.solvers.ode.carry import Carry
+from homoode_tf.solvers.ode.clock import Clock
 from homoode_tf.solvers.ode.flat import add
 from homoode_tf.solvers.ode.outputs import make_array, write
 from homoode_tf.solvers.ode.problem import Problem
@@ -36,10 +37,12 @@ class Loop:
         self._problem, self._settings = problem, settings
         self._control, self._records = settings.control, record
         tableau = settings.tableau
-        self._outputs = outputs.make(problem, tableau, self._control)
+        self._clock = Clock.of(problem)
+        self._outputs = outputs.make(problem, self._clock, tableau, self._control)
         controls_by_slope = tableau.fsal and self._control.estimates
         self._stepper = Stepper(
             tableau,
+            self._clock,
             problem.field,
             problem.integrands,
             estimate=self._control.estimates,
@@ -47,7 +50,6 @@ class Loop:
         )
         only_end = problem.solution_times.shape[0] == 1 and not self._control.by_sample
         self._freezes_end = differentiated and controls_by_slope and only_end
-        self._final_time = problem.solution_times[-1]
 
     def run(self, first_step_size: Any = None) -> Solution:
         """Integrates from the initial time to the last of the solution times.
@@ -59,18 +61,22 @@ class Loop:
           A `Solution`.
         """
         problem, state = self._problem, list(self._problem.initial_state)
-        time = tf.broadcast_to(problem.initial_time, self._control.time_shape(state))
+        elapsed = tf.zeros(self._control.time_shape(state), problem.initial_time.dtype)
         slope, evaluations = None, tf.constant(0)
         if self._stepper.close:
-            slope, evaluations = self._stepper.slope_at(time, state), tf.constant(1)
+            slope, evaluations = self._stepper.slope_at(elapsed, state), tf.constant(1)
         derivative = slope and slope[: len(state)]
-        step_size, cost = self._control.first_step(problem, derivative, first_step_size)
+        step_size, cost = self._control.first_step(
+            problem, self._clock, derivative, first_step_size
+        )
+        control = self._control.start(problem, derivative, step_size)
+        status = tf.where(self._clock.is_valid(), control.status, int(Status.INVALID_TIMES))
         carry = Carry(
-            time=time,
+            time=elapsed,
             state=state,
             slope=slope or [],
             integrals=list(problem.integrals),
-            control=self._control.start(problem, derivative, step_size),
+            control=control._replace(status=status),
             kept=self._outputs.begin(),
             record=self._begin_record(),
             iteration=tf.constant(0),
@@ -86,7 +92,7 @@ class Loop:
 
     def _is_running(self, carry: Carry) -> tf.Tensor:
         going = tf.equal(carry.control.status, int(Status.SUCCESS))
-        return going & (carry.time < self._final_time)
+        return going & self._control.is_running(carry.control, carry.time, self._clock.span)
 
     def _body(self, carry: Carry) -> tuple[Carry]:
         """Tries one step."""
@@ -100,7 +106,7 @@ class Loop:
             is_final=plan.is_last if self._freezes_end else None,
         )
         before = (carry.time, carry.state)
-        accept, state_of_control = control.judge(carry.control, plan, problem, before, step)
+        accept, state_of_control = control.judge(carry.control, plan, self._clock, before, step)
         integrals = add(carry.integrals, step.integrals)
         new = (plan.end, step.state, step.end or [], integrals)
         old = (carry.time, carry.state, carry.slope, carry.integrals)
@@ -167,7 +173,7 @@ class Loop:
                 status=status,
                 num_accepted_steps=control.accepted,
                 num_rejected_steps=control.attempts - control.accepted,
-                time=carry.time,
+                time=self._clock.time(carry.time),
                 step_size=control.step_size,
                 first_step_size=tf.where(
                     control.first_step > 0.0, control.first_step, control.step_size

@@ -4,9 +4,10 @@
 import tensorflow as tf
 
 from homoode_tf.solvers.ode.carry import Arrays, Carry, Kept
+from homoode_tf.solvers.ode.clock import Clock
 from homoode_tf.solvers.ode.flat import Tensors, combine
 from homoode_tf.solvers.ode.problem import Problem
-from homoode_tf.solvers.ode.step import Step, dense_weights
+from homoode_tf.solvers.ode.step import Step, Stepper
 from homoode_tf.solvers.ode.step_control import StepControl
 from homoode_tf.solvers.ode.tableau import ButcherTableau
 
@@ -32,9 +33,9 @@ class FinalState:
 
     interpolates = False
 
-    def __init__(self, problem: Problem):
-        self._problem = problem
-        self._times = problem.solution_times
+    def __init__(self, problem: Problem, clock: Clock):
+        self._problem, self._clock = problem, clock
+        self._times = clock.targets
 
     def begin(self) -> Kept:
         """What is kept before the first step."""
@@ -50,7 +51,7 @@ class FinalState:
 
     def finish(self, kept: Kept, state: Tensors) -> tuple[tf.Tensor, Tensors]:
         """The solution times and the states there, stacked along a leading axis."""
-        return self._times, [y[tf.newaxis] for y in state]
+        return self._problem.solution_times, [y[tf.newaxis] for y in state]
 
 
 class EveryStep(FinalState):
@@ -62,7 +63,7 @@ class EveryStep(FinalState):
         return Kept(tf.constant(0), write(arrays, 0, [time, *state]))
 
     def keep(self, kept, before, after, step, accept):
-        values = [after.time, *after.state]
+        values = [self._clock.time(after.time), *after.state]
         return kept._replace(arrays=write(kept.arrays, after.control.accepted, values))
 
     def finish(self, kept, state):
@@ -88,7 +89,7 @@ class _SolutionTimes(FinalState):
             parallel_iterations=1,
             maximum_iterations=self._times.shape[0],
         )
-        return self._times, [array.stack() for array in arrays]
+        return self._problem.solution_times, [array.stack() for array in arrays]
 
 
 class InterpolatedTimes(_SolutionTimes):
@@ -96,16 +97,16 @@ class InterpolatedTimes(_SolutionTimes):
 
     interpolates = True
 
-    def __init__(self, problem: Problem, tableau: ButcherTableau):
-        super().__init__(problem)
-        self._tableau = tableau
+    def __init__(self, problem: Problem, clock: Clock, stepper: Stepper):
+        super().__init__(problem, clock)
+        self._stepper = stepper
 
     def keep(self, kept, before, after, step, accept):
         last = tf.size(self._times) - 1
 
         def keep_one(index, arrays):
             target = tf.gather(self._times, index)
-            weights = dense_weights(self._tableau, before.time, step.length, target)
+            weights = self._stepper.dense_weights(before.time, step.length, target)
             return index + 1, write(arrays, index, combine(before.state, weights, step.slopes))
 
         return Kept(
@@ -126,8 +127,8 @@ class InterpolatedTimes(_SolutionTimes):
 class SteppedTimes(_SolutionTimes):
     """The states at the solution times, each of which ends a step."""
 
-    def __init__(self, problem: Problem, control: StepControl):
-        super().__init__(problem)
+    def __init__(self, problem: Problem, clock: Clock, control: StepControl):
+        super().__init__(problem, clock)
         self._control = control
 
     def target(self, kept):
@@ -139,12 +140,14 @@ class SteppedTimes(_SolutionTimes):
         return Kept(kept.index + tf.cast(arrived, tf.int32), arrays)
 
 
-def make(problem: Problem, tableau: ButcherTableau, control: StepControl) -> FinalState:
+def make(
+    problem: Problem, clock: Clock, tableau: ButcherTableau, control: StepControl
+) -> FinalState:
     """Returns what fits a problem, a method and a step control."""
     if problem.every_step:
-        return EveryStep(problem)
+        return EveryStep(problem, clock)
     if problem.solution_times.shape[0] == 1:
-        return FinalState(problem)
+        return FinalState(problem, clock)
     if tableau.dense and not control.by_sample:
-        return InterpolatedTimes(problem, tableau)
-    return SteppedTimes(problem, control)
+        return InterpolatedTimes(problem, clock, Stepper(tableau, clock, problem.field))
+    return SteppedTimes(problem, clock, control)

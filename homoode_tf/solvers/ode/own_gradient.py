@@ -101,7 +101,7 @@ class Sources:
     """The tensors and variables that a backward pass differentiates by, the state apart."""
 
     def __init__(self, constants: Tensors, variables):
-        self._differentiable = [c.dtype.is_floating for c in constants]
+        self._differentiable = [c.dtype.is_floating or c.dtype.is_complex for c in constants]
         floating = [c for c, ok in zip(constants, self._differentiable, strict=True) if ok]
         self._num_constants = len(floating)
         self.tensors = [*floating, *variables]

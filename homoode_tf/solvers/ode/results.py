@@ -20,6 +20,7 @@ class Status(enum.IntEnum):
     MAX_NUM_STEPS = -1
     NON_FINITE = -2
     STEP_UNDERFLOW = -3
+    INVALID_TIMES = -4
 
 
 class SolverError(UserError, ArithmeticError):

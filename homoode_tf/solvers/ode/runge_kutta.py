@@ -80,7 +80,7 @@ class RungeKutta(tfp.math.ode.Solver):
       safety_factor: Factor by which a step size stays below the largest expected to be accepted.
       min_step_size_factor: Least change of the step size from one step to the next.
       max_step_size_factor: Largest change.
-      validate_args: Whether to check times that are tensors when the graph runs.
+      validate_args: Of no effect: times are always checked.
       name: Name in messages and graphs; None takes the tableau's.
 
     Attributes:
@@ -206,7 +206,8 @@ class RungeKutta(tfp.math.ode.Solver):
             step_control="sample" a tensor of shape (batch,).
           initial_time: Scalar.
           initial_state: Nested structure of tensors of one dtype.
-          solution_times: Increasing times, shape (n,), or `tfp.math.ode.ChosenBySolver`.
+          solution_times: Increasing times, shape (n,), or decreasing ones, to solve backwards, or
+            `tfp.math.ode.ChosenBySolver`.
           jacobian_fn: Of no use to explicit methods.
           jacobian_sparsity: Of no use to explicit methods.
           batch_ndims: None; 0 with step_control="batch", 1 with "sample" say the same.

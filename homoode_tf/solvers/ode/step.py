@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from homoode_tf.solvers.ode.clock import Clock
 from homoode_tf.solvers.ode.flat import Tensors, combine, scale
 from homoode_tf.solvers.ode.problem import Field
 from homoode_tf.solvers.ode.tableau import ButcherTableau
@@ -38,6 +39,7 @@ class Stepper:
 
     Attributes:
       tableau: The method.
+      clock: What tells the time.
       field: The vector field.
       integrands: As of `Problem`; None where nothing is integrated along the way.
       estimate: Whether steps estimate their errors.
@@ -45,6 +47,7 @@ class Stepper:
     """
 
     tableau: ButcherTableau
+    clock: Clock
     field: Field
     integrands: Field | None = None
     estimate: bool = False
@@ -56,25 +59,25 @@ class Stepper:
         needed = self.estimate or self.close
         return self.tableau.num_stages - (self.tableau.fsal and not needed)
 
-    def slope_at(self, time: tf.Tensor, state: Tensors) -> Tensors:
+    def slope_at(self, elapsed: tf.Tensor, state: Tensors) -> Tensors:
         """What the field says at one point, with its integrands."""
-        return (self.integrands or self.field)(time, state)
+        return (self.integrands or self.field)(self.clock.time(elapsed), state)
 
     def take_step(
         self,
-        time: tf.Tensor,
-        step_size: tf.Tensor,
+        elapsed: tf.Tensor,
+        length: tf.Tensor,
         state: Tensors,
         slope: Tensors | None = None,
         is_final: tf.Tensor | None = None,
     ) -> Step:
-        """One step from (time, state).
+        """One step.
 
         Args:
-          time: Shape () or (batch,).
-          step_size: Shape () or (batch,).
-          state: Components at `time`.
-          slope: What the field (with integrands) says at (time, state), if it is known.
+          elapsed: Where it starts on the clock, shape () or (batch,).
+          length: Of the step, of the same shape.
+          state: Components there.
+          slope: What the field (with integrands) says there, if it is known.
           is_final: Whether nothing comes after this step, a boolean scalar. The slope at its end
             then serves the error estimate alone, and has no derivative.
 
@@ -82,16 +85,17 @@ class Stepper:
           The `Step`.
         """
         tableau, num_stages = self.tableau, self.num_stages
-        rows = scale(step_size, [*tableau.a, tableau.b, *tableau.error])
+        time = self.clock.time
+        rows = scale(self.clock.signed(length), [*tableau.a, tableau.b, *tableau.error])
         solution, errors = rows[tableau.num_stages - 1], rows[tableau.num_stages :]
         # Where a stage has no weight in the solution its integrands count for nothing.
         fields = {False: self.field, True: self.integrands or self.field}
-        slopes = [fields[bool(tableau.b[0])](time, state) if slope is None else slope]
+        slopes = [fields[bool(tableau.b[0])](time(elapsed), state) if slope is None else slope]
         for i in range(1, num_stages):
             last = tableau.fsal and i == tableau.num_stages - 1
             inner = combine(state, rows[i - 1], slopes)
             field = fields[last or bool(tableau.b[i])]
-            stage_time = time + tableau.c[i] * step_size
+            stage_time = time(elapsed + tableau.c[i] * length)
             if last and is_final is not None:
                 # A branch, so that a derivative, which would be zero, is not computed.
                 evaluate = functools.partial(field, stage_time, inner)
@@ -104,11 +108,11 @@ class Stepper:
         else:
             next_state, end = combine(state, solution, slopes), None
             if self.close:
-                end = fields[True](time + step_size, next_state)
+                end = fields[True](time(elapsed + length), next_state)
         used = [(w, k[size:]) for w, k in zip(solution, slopes, strict=False) if w is not None]
         derivatives = [k[:size] for k in slopes]
         return Step(
-            length=step_size,
+            length=length,
             state=next_state,
             slopes=derivatives if end is None or tableau.fsal else [*derivatives, end[:size]],
             end=end,
@@ -116,23 +120,23 @@ class Stepper:
             integrals=combine(None, [w for w, _ in used], [q for _, q in used]),
         )
 
+    def dense_weights(
+        self, elapsed: tf.Tensor, length: tf.Tensor, target: tf.Tensor
+    ) -> list[tf.Tensor | None]:
+        """Weights of the slopes in the solution at `target`, inside the step from `elapsed` on."""
+        theta = (target - elapsed) / length
+        signed = self.clock.signed(length)
+        weights = []
+        for row in self.tableau.interpolation:
+            if not any(row):
+                weights.append(None)
+                continue
+            value = tf.constant(row[-1], theta.dtype)
+            for coefficient in reversed(row[:-1]):
+                value = value * theta + coefficient
+            weights.append(signed * value * theta)
+        return weights
+
 
 def _frozen(tensors: Tensors) -> Tensors:
     return [tf.stop_gradient(x) for x in tensors]
-
-
-def dense_weights(
-    tableau: ButcherTableau, time: tf.Tensor, step_size: tf.Tensor, target: tf.Tensor
-) -> list[tf.Tensor | None]:
-    """Weights of the slopes in the solution at `target`, inside the step that starts at `time`."""
-    theta = (target - time) / step_size
-    weights = []
-    for row in tableau.interpolation:
-        if not any(row):
-            weights.append(None)
-            continue
-        value = tf.constant(row[-1], theta.dtype)
-        for coefficient in reversed(row[:-1]):
-            value = value * theta + coefficient
-        weights.append(step_size * value * theta)
-    return weights

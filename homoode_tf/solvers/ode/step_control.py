@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
+from homoode_tf.solvers.ode.clock import Clock
 from homoode_tf.solvers.ode.flat import Tensors
 from homoode_tf.solvers.ode.problem import Problem
 from homoode_tf.solvers.ode.results import Status
@@ -75,12 +76,13 @@ class StepControl(abc.ABC):
 
     @abc.abstractmethod
     def first_step(
-        self, problem: Problem, slope: Tensors | None, given: Any
+        self, problem: Problem, clock: Clock, slope: Tensors | None, given: Any
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """The first step size and the evaluations that choosing it cost.
 
         Args:
           problem: What is integrated.
+          clock: Its clock.
           slope: The field at its start, where it is known.
           given: A step size to begin with: None, a number or a tensor.
         """
@@ -111,14 +113,22 @@ class StepControl(abc.ABC):
     def plan(
         self, control: ControlState, time: tf.Tensor, target: tf.Tensor, problem: Problem
     ) -> Plan:
-        """The next step from `time`, which must not pass `target`."""
+        """The next step from `time` on the clock, which must not pass `target`."""
+
+    def planned(
+        self, length: tf.Tensor, is_last: tf.Tensor, time: tf.Tensor, target, problem: Problem
+    ) -> Plan:
+        """A step of a length, or to the target. Its length is the one that the clock shows."""
+        end = tf.where(is_last, target, time + tf.stop_gradient(length))
+        shown = tf.stop_gradient(end - time)
+        return Plan(tf.where(is_last, problem.cut(target - time), shown), end, is_last)
 
     @abc.abstractmethod
     def judge(
         self,
         control: ControlState,
         plan: Plan,
-        problem: Problem,
+        clock: Clock,
         before: tuple[tf.Tensor, Tensors],
         step: Step,
     ) -> tuple[tf.Tensor, ControlState]:
@@ -127,6 +137,15 @@ class StepControl(abc.ABC):
     @abc.abstractmethod
     def merge(self, accept: tf.Tensor, new: Any, old: Any) -> Any:
         """The nest `new` where a step was accepted, and `old` elsewhere."""
+
+    def is_running(
+        self, control: ControlState, time: tf.Tensor, final_time: tf.Tensor
+    ) -> tf.Tensor:
+        """Whether there is a step to take; of the shape of time.
+
+        A first step is taken over an interval of length zero, too: its end depends on both times.
+        """
+        return (time < final_time) | tf.equal(control.attempts, 0)
 
     def has_arrived(self, time: tf.Tensor, target: tf.Tensor, status: tf.Tensor) -> tf.Tensor:
         """Whether the whole batch has come to its target, a boolean scalar."""
@@ -153,9 +172,12 @@ class FixedSteps(StepControl):
     def last_status(self, status, state):
         return tf.where(self.is_finite(state), status, int(Status.NON_FINITE))
 
-    def judge(self, control, plan, problem, before, step):
+    def judge(self, control, plan, clock, before, step):
+        stuck = ~plan.is_last & (plan.end <= before[0])
         return tf.constant(True), control._replace(
-            accepted=control.accepted + 1, attempts=control.attempts + 1
+            accepted=control.accepted + 1,
+            attempts=control.attempts + 1,
+            status=tf.where(stuck, int(Status.STEP_UNDERFLOW), control.status),
         )
 
     def merge(self, accept, new, old):
@@ -168,15 +190,22 @@ class EqualSteps(FixedSteps):
 
     num_steps: int
 
-    def first_step(self, problem, slope, given):
+    def first_step(self, problem, clock, slope, given):
         # The lengths depend on both ends, also in the eyes of automatic differentiation.
-        span = problem.solution_times[-1] - problem.initial_time
-        return problem.cut(span / self.num_steps), tf.constant(0)
+        return problem.cut(clock.span / self.num_steps), tf.constant(0)
+
+    def is_running(self, control, time, final_time):
+        return control.accepted < self.num_steps
+
+    def judge(self, control, plan, clock, before, step):
+        accept, judged = super().judge(control, plan, clock, before, step)
+        # It is the steps that are counted, even those of an interval of length zero.
+        return accept, judged._replace(status=control.status)
 
     def plan(self, control, time, target, problem):
         count = control.accepted + 1
         is_last = count >= self.num_steps
-        end = problem.initial_time + tf.cast(count, time.dtype) * control.step_size
+        end = tf.cast(count, time.dtype) * control.step_size
         return Plan(control.step_size, tf.where(is_last, target, end), is_last)
 
 
@@ -186,11 +215,10 @@ class StepsOfSize(FixedSteps):
 
     step_size: float
 
-    def first_step(self, problem, slope, given):
+    def first_step(self, problem, clock, slope, given):
         return tf.constant(self.step_size, problem.initial_time.dtype), tf.constant(0)
 
     def plan(self, control, time, target, problem):
         # No step that only rounding asks for.
         is_last = time + control.step_size * (1.0 + 1e-3) >= target
-        length = tf.where(is_last, problem.cut(target - time), control.step_size)
-        return Plan(length, tf.where(is_last, target, time + length), is_last)
+        return self.planned(control.step_size, is_last, time, target, problem)

@@ -307,8 +307,10 @@ class TestArguments:
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),
         [
-            ({"solution_times": [1.0, 0.5]}, ValueError, "must increase"),
-            ({"solution_times": [-1.0]}, ValueError, "not lie before initial_time"),
+            ({"solution_times": [1.0, 0.5]}, ValueError, "must be finite and increase"),
+            ({"solution_times": [-1.0, 1.0]}, ValueError, "from initial_time on, got"),
+            ({"solution_times": [float("nan")]}, ValueError, "must be finite"),
+            ({"initial_time": [0.0, 0.0]}, ValueError, "initial_time must be a scalar"),
             ({"solution_times": 1.0}, ValueError, "solution_times must have rank 1"),
             ({"initial_state": tf.ones([2], tf.int32)}, TypeError, "one floating or complex"),
             ({"batch_ndims": 1}, ValueError, "batch_ndims must be None or 0"),
