@@ -90,8 +90,10 @@ def differentiate(
             )
             return product + cotangent
 
-        # Scaled to size one: the absolute tolerance shall not depend on the scale of the loss.
-        size = tf.sqrt(tf.reduce_mean(tf.square(cotangent)))
+        # Scaled to size one, sample by sample, as the tolerances are: the absolute one shall not
+        # depend on the scale of the loss, nor a sample's answer on that of its mates.
+        axes = list(range(1, cotangent.shape.rank))
+        size = tf.sqrt(tf.reduce_mean(tf.square(cotangent), axes, keepdims=True))
         size = tf.where((size > 0.0) & tf.math.is_finite(size), size, tf.ones_like(size))
         cotangent /= size
         results = adjoint_solver.solve(transposed, cotangent)

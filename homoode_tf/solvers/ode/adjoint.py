@@ -3,7 +3,7 @@
 
 import tensorflow as tf
 
-from homoode_tf.solvers.ode.flat import Tensors, add, dot, gather
+from homoode_tf.solvers.ode.flat import Tensors, add, dot, expand, gather
 from homoode_tf.solvers.ode.loop import Loop
 from homoode_tf.solvers.ode.own_gradient import Gradients, OwnGradient, vector_jacobian
 from homoode_tf.solvers.ode.problem import Field, Problem
@@ -15,26 +15,29 @@ class Adjoint(OwnGradient):
 
     With a(t) = dL/dz(t): a' = -a dF/dz, and the gradients by constants and variables are the
     integrals of a dF/dp. Nothing depends on these, so they are summed with the weights of the step
-    and left out of the error norm. The cotangents are scaled to size one: the adjoint equation is
-    linear, and the absolute tolerance shall not depend on the scale of the loss.
+    and left out of the error norm. The cotangents are scaled to size one, sample by sample where
+    the error is judged so: the adjoint equation is linear, and the absolute tolerance shall not
+    depend on the scale of the loss, nor a sample's gradient on that of its mates.
 
     Reference: Chen et al. (2018), arXiv:1806.07366; Kidger et al. (2021), arXiv:2009.09457.
     """
 
     def backward(self, problem, solution, cotangents, sources):
-        squares = [tf.reduce_mean(tf.square(c)) for c in cotangents]
+        by_sample = self._settings.control.by_sample
+        # The leading axis is that of the times.
+        axes = [[0, *range(2, c.shape.rank)] if by_sample else None for c in cotangents]
+        squares = [tf.reduce_mean(tf.square(c), a) for c, a in zip(cotangents, axes, strict=True)]
         size = tf.sqrt(tf.add_n(squares) / len(squares))
         size = tf.where((size > 0.0) & tf.math.is_finite(size), size, tf.ones_like(size))
-        cotangents = [c / size for c in cotangents]
         initial_time, state, times = problem.initial_time, problem.initial_state, solution.times
-        field = self._field(problem, [])
-        integrands = self._field(problem, sources.tensors)
+        field = self._field(problem, size, [])
+        integrands = self._field(problem, size, sources.tensors)
 
         def segment(index, start, adjoint, integrals, step_size, evaluations, by_times):
             """From solution time `index` back to `start`."""
             y, cotangent = gather(solution.states, index), gather(cotangents, index)
             time = tf.gather(times, index)
-            adjoint = add(adjoint, cotangent)
+            adjoint = add(adjoint, [c / expand(size, c) for c in cotangent])
             if problem.differentiable_times:
                 slope = dot(cotangent, problem.field(self._times_of(time, state), y))
                 by_times += tf.one_hot(index, tf.size(times), slope, tf.zeros_like(slope))
@@ -61,7 +64,7 @@ class Adjoint(OwnGradient):
         carry = (
             [tf.zeros_like(y) for y in state],
             sources.zeros(),
-            self._first_step_back(solution, size),
+            self._first_step_back(solution),
             tf.constant(0),
             tf.zeros_like(times),
         )
@@ -83,23 +86,25 @@ class Adjoint(OwnGradient):
         by_time, state = tf.zeros_like(problem.initial_time), problem.initial_state
         if problem.differentiable_times:
             slope = problem.field(self._times_of(problem.initial_time, state), state)
-            by_time = -size * dot(adjoint, slope)
-            by_times *= size
+            by_time = -dot(_times(size, adjoint), slope)
             evaluations += 1
         problem.report_backward(evaluations)
         return Gradients(
             by_time,
             by_times[-1:] if problem.every_step else by_times,
-            [size * a for a in adjoint],
-            [tf.cast(size, g.dtype) * g for g in integrals],
+            _times(size, adjoint),
+            integrals if size.shape.rank else [tf.cast(size, g.dtype) * g for g in integrals],
         )
 
     def _times_of(self, time: tf.Tensor, state: Tensors) -> tf.Tensor:
         """The time, in the shape in which the forward solve gives it to the field."""
         return tf.broadcast_to(time, self._settings.control.time_shape(state))
 
-    def _field(self, problem: Problem, parameters: Tensors) -> Field:
-        """The field of [z, a], with -a dF/dp for each parameter after it."""
+    def _field(self, problem: Problem, size: tf.Tensor, parameters: Tensors) -> Field:
+        """The field of [z, a], with -a dF/dp for each parameter after it.
+
+        Parameters belong to all samples: where each has its own size, theirs is of full size.
+        """
         num_state = len(problem.initial_state)
 
         def field(time, augmented):
@@ -107,13 +112,22 @@ class Adjoint(OwnGradient):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch([*y, *parameters])
                 slope = problem.field(self._times_of(time, y), y)
-            products = vector_jacobian(tape, slope, [*y, *parameters], adjoint)
+            by_sample = size.shape.rank
+            cotangents = _times(size, adjoint) if by_sample else adjoint
+            products = vector_jacobian(tape, slope, [*y, *parameters], cotangents)
+            if by_sample:
+                products[:num_state] = [p / expand(size, p) for p in products[:num_state]]
             return [*slope, *[-p for p in products]]
 
         return field
 
-    def _first_step_back(self, solution: Solution, like: tf.Tensor) -> tf.Tensor:
+    def _first_step_back(self, solution: Solution) -> tf.Tensor:
         """The forward solve's last step size fits a backward solve of the same tolerance."""
         ours, theirs = self._settings.adjoint, self._settings
         same = (ours.tableau, ours.rtol, ours.atol) == (theirs.tableau, theirs.rtol, theirs.atol)
-        return tf.reduce_min(solution.diagnostics.step_size) if same else -tf.ones_like(like)
+        last = tf.reduce_min(solution.diagnostics.step_size)
+        return last if same else -tf.ones_like(last)
+
+
+def _times(size: tf.Tensor, tensors: Tensors) -> Tensors:
+    return [expand(size, x) * x for x in tensors]

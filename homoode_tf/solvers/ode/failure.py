@@ -40,24 +40,19 @@ def check(diagnostics: Diagnostics, name: str, tensors: Tensors, on_failure: str
     """
     if on_failure == "return":
         return tensors
-    _raise_on_failure(diagnostics, name)
+    assertions = _raise_on_failure(diagnostics, name)
+    if not (tf.executing_eagerly() or tf.compat.v1.get_default_graph().building_function):
+        # In a graph for a session nothing runs that no result depends on.
+        with tf.control_dependencies(assertions):
+            tensors = [tf.identity(x) for x in tensors]
     if not GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
         return tensors
     # XLA leaves assertions out: a solve that was cut short would pass for a whole one.
     return [tf.where(diagnostics.success, x, tf.constant(float("nan"), x.dtype)) for x in tensors]
 
 
-def _raise_on_failure(diagnostics: Diagnostics, name: str) -> None:
-    """Turns a failure into an error: at once in eager mode, when the graph runs otherwise.
-
-    Args:
-      diagnostics: Of the solve that has ended.
-      name: Name of the solver, for the message.
-
-    Raises:
-      SolverError: In eager mode.
-      tf.errors.InvalidArgumentError: From a graph, with the same text.
-    """
+def _raise_on_failure(diagnostics: Diagnostics, name: str) -> list[tf.Operation]:
+    """Turns a failure into an error: at once in eager mode, when the graph runs otherwise."""
     worst = tf.argmin(tf.reshape(diagnostics.status, [-1]))
     status, time, step_size = (
         tf.gather(tf.reshape(x, [-1]), worst)
@@ -71,15 +66,12 @@ def _raise_on_failure(diagnostics: Diagnostics, name: str) -> None:
                 f"{float(step_size):.6g}; on_failure='return' gives the last state instead."
             )
             raise SolverError(message, code, float(time), float(step_size))
-        return
-    for code, remedy in _REMEDIES.items():
+        return []
+    reached = ["Reached time", time, "with step size", step_size]
+    other = "; on_failure='return' gives the last state instead."
+    return [
         tf.debugging.Assert(
-            tf.not_equal(status, int(code)),
-            [
-                f"{name}: {remedy}. Reached time",
-                time,
-                "with step size",
-                step_size,
-                "; on_failure='return' gives the last state instead.",
-            ],
+            tf.not_equal(status, int(code)), [f"{name}: {remedy}.", *reached, other]
         )
+        for code, remedy in _REMEDIES.items()
+    ]

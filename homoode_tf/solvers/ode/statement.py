@@ -108,8 +108,8 @@ def check(problem: Problem, settings: Settings, name: str) -> None:
         ordered = values.size and elapsed[0] >= 0 and (elapsed[1:] > elapsed[:-1]).all()
         if not (ordered and np.isfinite(elapsed).all()):
             raise InvalidValueError(
-                "solution_times must be finite and increase (or decrease) from initial_time on, got "
-                f"{values.tolist()} with initial_time {float(start)}."
+                "solution_times must be finite and increase (or decrease) from initial_time on, "
+                f"got {values.tolist()} with initial_time {float(start)}."
             )
 
 

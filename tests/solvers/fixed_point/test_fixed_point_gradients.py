@@ -130,3 +130,22 @@ def test_errors():
         fixed_point.differentiate(fn, z)
     with pytest.raises(ValueError, match="num_phantom_steps must be a positive integer"):
         fixed_point.differentiate(fn, z, "phantom", num_phantom_steps=0)
+
+
+def test_a_mate_s_loss_changes_no_gradient():
+    """Cotangents of size 1, 1e-4 and 1e-8 side by side, and a mate's a thousand times larger."""
+    x = tf.constant(np.random.RandomState(0).randn(3, 4), tf.float32)
+    solver = fixed_point.get("anderson", rtol=1e-6, atol=1e-6)
+
+    def gradient(scales):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            fn = lambda z: tf.tanh(0.5 * z + x)  # noqa: E731
+            state = solver.solve(fn, tf.zeros_like(x)).state
+            state = fixed_point.differentiate(fn, state, adjoint_solver=solver)
+            loss = tf.reduce_sum(tf.constant(scales)[:, tf.newaxis] * state)
+        return tape.gradient(loss, x).numpy() / np.array(scales)[:, np.newaxis]
+
+    expected = gradient([1.0, 1.0, 1.0])
+    for scales in ([1.0, 1e-4, 1e-8], [1e3, 1.0, 1.0]):
+        np.testing.assert_allclose(gradient(scales), expected, rtol=1e-4)

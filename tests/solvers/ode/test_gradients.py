@@ -404,3 +404,30 @@ def test_inside_a_replica(mode):
 
     for gradient in strategy.experimental_local_results(step()):
         assert float(gradient) == pytest.approx(np.exp(0.7), rel=1e-3)
+
+
+@modes
+def test_by_sample_a_mate_s_loss_changes_no_gradient(mode):
+    """Losses of size 1, 1e-4 and 1e-8 side by side: each gradient as if it were alone."""
+    solver = solvers.get("dopri5", rtol=1e-5, atol=1e-5, gradient=mode, step_control="sample")
+    z0 = tf.constant([[1.0, 2.0], [0.5, -1.0], [0.1, 0.7]], tf.float64)
+    scales = tf.constant([[1.0], [1e-4], [1e-8]], tf.float64)
+    weight = tf.Variable(2.0, dtype=tf.float64)
+
+    @tf.function
+    def gradients(scales, rows):
+        with tf.GradientTape() as tape:
+            state = tf.gather(z0, rows)
+            tape.watch(state)
+            field = lambda t, z: tf.sin(weight * z)  # noqa: E731
+            states = solver.solve(field, 0.0, state, [0.4, 1.0]).states
+            loss = tf.reduce_sum(tf.gather(scales, rows) * states)
+        return tape.gradient(loss, [state, weight])
+
+    together, by_weight = gradients(scales, tf.range(3))
+    alone = [gradients(scales, tf.constant([row])) for row in range(3)]
+    tolerance = 1e-3 if mode == "adjoint" else 1e-9
+    for row in range(3):
+        np.testing.assert_allclose(together[row], alone[row][0][0], rtol=tolerance)
+    total = sum(float(found[1]) for found in alone)
+    assert float(by_weight) == pytest.approx(total, rel=tolerance)

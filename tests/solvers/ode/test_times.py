@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Times of every kind: large, decreasing, equal, wrong; for every solver, mode and step control."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from homoode_tf import solvers
+from homoode_tf.solvers import Status
+
+FIXED = ("euler", "midpoint", "heun", "rk4")
+MODES = ("adjoint", "checkpoint", "backprop")
+every_solver = pytest.mark.parametrize("name", solvers.names())
+modes = pytest.mark.parametrize("mode", MODES)
+# How steps are made: by solver and its settings.
+WAYS = {
+    "dopri5": ("dopri5", {}),
+    "bosh3 by sample": ("bosh3", {"step_control": "sample"}),
+    "dop853": ("dop853", {}),
+    "rk4 in 20 steps": ("rk4", {"num_steps": 20}),
+    "rk4 by 0.07": ("rk4", {"step_size": 0.07}),
+}
+ways = pytest.mark.parametrize("way", WAYS)
+
+
+def make(way, **options):
+    name, settings = WAYS[way]
+    adaptive = not settings.keys() & {"num_steps", "step_size"}
+    tolerances = {"rtol": 1e-7, "atol": 1e-7} if adaptive else {}
+    return solvers.get(name, **tolerances, **settings, **options)
+
+
+@every_solver
+@pytest.mark.parametrize("start", [0.0, 1e5, 1e7, -1e7])
+def test_a_large_initial_time_costs_no_digits(name, start):
+    """y' = -y over a unit of time in float32, whose numbers near 1e7 are one apart."""
+    options = {"num_steps": 400} if name in FIXED else {"rtol": 1e-5, "atol": 1e-5}
+    solver = solvers.get(name, **options)
+    results = solver.solve(lambda t, y: -y, start, tf.ones([2]), [start + 1.0])
+    np.testing.assert_allclose(
+        results.states[0], np.exp(-1.0), rtol=2e-3 if name == "euler" else 2e-4
+    )
+    if name in FIXED:
+        assert int(results.diagnostics.num_accepted_steps) == 400
+
+
+def test_steps_of_a_size_that_only_the_clock_resolves():
+    solver = solvers.get("rk4", step_size=0.05)
+    results = solver.solve(lambda t, y: -y, 1e7, tf.ones([2]), [1e7 + 1.0])
+    assert int(results.diagnostics.num_accepted_steps) == 20
+    np.testing.assert_allclose(results.states[0], np.exp(-1.0), rtol=1e-5)
+
+
+@every_solver
+@pytest.mark.parametrize("direction", [1.0, -1.0])
+def test_no_stage_lies_outside_of_the_interval(name, direction):
+    rng = np.random.RandomState(0)
+    seen = []
+
+    def field(t, y):
+        seen.append(t)
+        return tf.zeros_like(y)
+
+    for _ in range(20):
+        start = np.float32(rng.randn())
+        end = np.float32(start + direction * rng.rand())
+        for options in [{"num_steps": int(rng.randint(1, 30))}, {"step_size": 0.1 * rng.rand()}]:
+            seen.clear()
+            solver = solvers.get(name, max_num_steps=60, on_failure="return", **options)
+            solver.solve(field, float(start), tf.ones([1]), [float(end)])
+            low, high = min(start, end), max(start, end)
+            assert all(low <= float(t) <= high for t in seen)
+
+
+@modes
+@ways
+@pytest.mark.parametrize("several", [False, True])
+def test_decreasing_times_are_those_of_the_mirrored_field(way, mode, several):
+    """States and gradients by the state, a constant and all times."""
+    if several and way in ("rk4 in 20 steps", "dop853") and mode == "adjoint":
+        pytest.skip("covered by the other ways")
+    values = {
+        "state": tf.constant([[0.3, -0.2], [0.5, 0.1]], tf.float64),
+        "rate": tf.constant(0.8, tf.float64),
+        "start": tf.constant(1.1, tf.float64),
+        "times": tf.constant([0.7, 0.2, -0.4] if several else [-0.4], tf.float64),
+    }
+
+    def field(t, y, rate):
+        t = tf.reshape(t, [-1, 1])
+        return tf.sin(rate * y) + tf.cos(t) * y
+
+    @tf.function
+    def solve(state, rate, start, times, sign):
+        with tf.GradientTape() as tape:
+            tape.watch([state, rate, start, times])
+            states = (
+                make(way, gradient=mode)
+                .solve(
+                    lambda t, y, rate: sign * field(sign * t, y, rate),
+                    sign * start,
+                    state,
+                    sign * times,
+                    constants={"rate": rate},
+                )
+                .states
+            )
+            loss = tf.reduce_sum(states**2 * tf.cast(tf.range(1, 3), tf.float64))
+        return states, tape.gradient(loss, [state, rate, start, times])
+
+    backwards = solve(**values, sign=tf.constant(1.0, tf.float64))
+    mirrored = solve(**values, sign=tf.constant(-1.0, tf.float64))
+    for found, expected in zip(tf.nest.flatten(backwards), tf.nest.flatten(mirrored), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+
+
+@modes
+@ways
+def test_an_interval_of_length_zero_has_its_derivative(way, mode):
+    """z(T) at T = t0 is z0, and dz/dT = F, dz/dt0 = -F."""
+
+    @tf.function
+    def compute(start, end, state):
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch([start, end])
+            solver = make(way, gradient=mode)
+            states = solver.solve(lambda t, y: 3.0 * y, start, state, [end]).states
+            value = tf.reduce_sum(states)
+        return states, tape.gradient(value, end), tape.gradient(value, start)
+
+    one = tf.constant(1.0, tf.float64)
+    states, by_end, by_start = compute(one, one, tf.ones([2, 1], tf.float64))
+    np.testing.assert_array_equal(states, np.ones([1, 2, 1]))
+    assert float(by_end) == pytest.approx(6.0) and float(by_start) == pytest.approx(-6.0)
+
+
+@ways
+@pytest.mark.parametrize(
+    "times", [[2.0, 1.0, 3.0], [1.0, 1.0], [0.5, np.nan], [np.nan], [np.inf], [-1.0, 1.0]]
+)
+def test_wrong_times_of_a_graph_end_in_a_status_that_raises(way, times):
+    if WAYS[way][1].get("num_steps") and len(times) > 1 and way == "dop853":
+        pytest.skip("one time only")
+
+    def solve(times, on_failure):
+        solver = make(way, on_failure=on_failure, max_num_steps=100)
+        return solver.solve(lambda t, y: -y, 0.0, tf.ones([2, 1], tf.float64), times)
+
+    times = tf.constant(times, tf.float64)
+    results = tf.function(solve)(times, "return")
+    assert np.all(results.diagnostics.status == int(Status.INVALID_TIMES))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="in one direction"):
+        tf.function(lambda times: solve(times, "raise").states)(times)
+
+
+@modes
+@ways
+def test_in_a_v1_graph_with_a_session(way, mode):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        state = tf.ones([2, 1], tf.float64)
+        states = make(way, gradient=mode).solve(lambda t, y: -y, 0.0, state, [1.0]).states
+        gradient = tf.gradients(states, state)[0]
+        found, gradient = session.run([states, gradient])
+        failing = solvers.get("dopri5", max_num_steps=2, rtol=1e-9, gradient=mode)
+        states = failing.solve(lambda t, y: tf.sin(9.0 * y), 0.0, state, [5.0]).states
+        with pytest.raises(tf.errors.InvalidArgumentError, match="max_num_steps was used up"):
+            session.run(states)
+    np.testing.assert_allclose(found[0], np.exp(-1.0), rtol=1e-5)
+    np.testing.assert_allclose(gradient, np.exp(-1.0), rtol=1e-5)
+
+
+@modes
+def test_complex_constants_have_gradients(mode):
+    """y' = Re(a y): only the real part of a counts."""
+    solver = solvers.get("dopri5", rtol=1e-8, atol=1e-8, gradient=mode)
+    a = tf.constant(0.5 + 0.3j, tf.complex128)
+    with tf.GradientTape() as tape:
+        tape.watch(a)
+        states = solver.solve(
+            lambda t, y, a: tf.math.real(a * tf.cast(y, tf.complex128)),
+            0.0,
+            tf.ones([], tf.float64),
+            [1.0],
+            constants={"a": a},
+        ).states
+    assert complex(tape.gradient(states, a)) == pytest.approx(np.exp(0.5), rel=1e-5)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_complex_derivative_of_a_real_state_is_refused(mode):
+    with pytest.raises(TypeError, match="its imaginary part would be lost"):
+        solvers.get("dopri5", gradient=mode).solve(
+            lambda t, y: tf.cast(y, tf.complex64) * 1j, 0.0, tf.ones([2]), [1.0]
+        )
