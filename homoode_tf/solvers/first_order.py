@@ -12,15 +12,13 @@ class SecondDerivativeError(UserError, NotImplementedError):
     """A gradient was differentiated that has no derivative of its own."""
 
 
-def first_order_only(mode: str, gradients: Any) -> Any:
-    """Lets the gradients through, and refuses to differentiate them once more."""
+def first_order_only(mode: str, gradients: Any, advice: str) -> Any:
+    """Lets the gradients through, and refuses to differentiate them once more, with an advice."""
 
     @tf.custom_gradient
     def identity(*tensors):
         def grad(*_):
-            raise SecondDerivativeError(
-                f"gradient={mode!r} has no second derivatives; use gradient='backprop'."
-            )
+            raise SecondDerivativeError(f"gradient={mode!r} has no second derivatives; {advice}.")
 
         return [tf.identity(x) for x in tensors], grad
 

@@ -74,10 +74,12 @@ def differentiate(
         image = state
         for _ in range(num_phantom_steps):
             image += phantom_damping * (fn(image) - image)
-        return _on_the_way_back(image, lambda v: (v, num_phantom_steps), on_backward)
+        return _on_the_way_back(
+            image, lambda v: (_once(mode, v, image), num_phantom_steps), on_backward
+        )
     image = fn(state)
     if mode == "jacobian_free":
-        return _on_the_way_back(image, lambda v: (v, 1), on_backward)
+        return _on_the_way_back(image, lambda v: (_once(mode, v, image), 1), on_backward)
 
     def solve_adjoint(cotangent):
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
@@ -97,12 +99,20 @@ def differentiate(
         size = tf.where((size > 0.0) & tf.math.is_finite(size), size, tf.ones_like(size))
         cotangent /= size
         results = adjoint_solver.solve(transposed, cotangent)
-        # w depends on all that g depends on, which the solve does not show: so the output goes too.
-        adjoint, _ = first_order_only(mode, [size * results.state, output])
+        adjoint = _once(mode, size * results.state, output)
         # One more evaluation and product lead from w to the parameters.
         return adjoint, results.num_evaluations + 1
 
     return _on_the_way_back(image, solve_adjoint, on_backward)
+
+
+def _once(mode: str, cotangent: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
+    """A cotangent that cannot be differentiated once more.
+
+    It depends on all that g depends on, which its computation does not show: so an image goes too.
+    """
+    advice = "a fixed point has first derivatives only"
+    return first_order_only(mode, [cotangent, image], advice)[0]
 
 
 def _on_the_way_back(x, transform, on_backward):

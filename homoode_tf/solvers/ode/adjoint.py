@@ -9,6 +9,8 @@ from homoode_tf.solvers.ode.own_gradient import Gradients, OwnGradient, vector_j
 from homoode_tf.solvers.ode.problem import Field, Problem
 from homoode_tf.solvers.ode.results import Solution
 
+_ADVICE = "gradient='checkpoint' differentiates the steps that were taken, and solves nothing anew"
+
 
 class Adjoint(OwnGradient):
     """Solves the adjoint equation backwards, from solution time to solution time.
@@ -54,7 +56,7 @@ class Adjoint(OwnGradient):
             back = Loop(backwards, self._settings.adjoint).run(step_size)
             adjoint = back.final_state[len(state) :]
             return (
-                self.check(back.diagnostics, "adjoint solve", adjoint),
+                self.check(back.diagnostics, "adjoint solve", adjoint, _ADVICE),
                 back.integrals,
                 back.diagnostics.step_size,
                 evaluations + back.diagnostics.num_ode_fn_evaluations,

@@ -22,7 +22,9 @@ _REMEDIES = {
 }
 
 
-def check(diagnostics: Diagnostics, name: str, tensors: Tensors, on_failure: str) -> Tensors:
+def check(
+    diagnostics: Diagnostics, name: str, tensors: Tensors, on_failure: str, advice: str = ""
+) -> Tensors:
     """What a solve returns: its tensors, unless it failed and that is not to be returned.
 
     Args:
@@ -30,6 +32,7 @@ def check(diagnostics: Diagnostics, name: str, tensors: Tensors, on_failure: str
       name: Name of the solver, for the message.
       tensors: What it returns, all of a floating-point or complex dtype.
       on_failure: "raise" or "return".
+      advice: What else may help; "" is to look at the last state.
 
     Returns:
       The tensors, or tensors like them.
@@ -40,7 +43,8 @@ def check(diagnostics: Diagnostics, name: str, tensors: Tensors, on_failure: str
     """
     if on_failure == "return":
         return tensors
-    assertions = _raise_on_failure(diagnostics, name)
+    advice = advice or "on_failure='return' gives the last state instead"
+    assertions = _raise_on_failure(diagnostics, name, advice)
     if not (tf.executing_eagerly() or tf.compat.v1.get_default_graph().building_function):
         # In a graph for a session nothing runs that no result depends on.
         with tf.control_dependencies(assertions):
@@ -51,7 +55,7 @@ def check(diagnostics: Diagnostics, name: str, tensors: Tensors, on_failure: str
     return [tf.where(diagnostics.success, x, tf.constant(float("nan"), x.dtype)) for x in tensors]
 
 
-def _raise_on_failure(diagnostics: Diagnostics, name: str) -> list[tf.Operation]:
+def _raise_on_failure(diagnostics: Diagnostics, name: str, advice: str) -> list[tf.Operation]:
     """Turns a failure into an error: at once in eager mode, when the graph runs otherwise."""
     worst = tf.argmin(tf.reshape(diagnostics.status, [-1]))
     status, time, step_size = (
@@ -63,15 +67,14 @@ def _raise_on_failure(diagnostics: Diagnostics, name: str) -> list[tf.Operation]
             code = Status(int(status))
             message = (
                 f"{name}: {_REMEDIES[code]}. Reached time {float(time):.6g} with step size "
-                f"{float(step_size):.6g}; on_failure='return' gives the last state instead."
+                f"{float(step_size):.6g}; {advice}."
             )
             raise SolverError(message, code, float(time), float(step_size))
         return []
     reached = ["Reached time", time, "with step size", step_size]
-    other = "; on_failure='return' gives the last state instead."
     return [
         tf.debugging.Assert(
-            tf.not_equal(status, int(code)), [f"{name}: {remedy}.", *reached, other]
+            tf.not_equal(status, int(code)), [f"{name}: {remedy}.", *reached, f"; {advice}."]
         )
         for code, remedy in _REMEDIES.items()
     ]

@@ -48,11 +48,10 @@ class OwnGradient(abc.ABC):
     ) -> "Gradients":
         """Gradients from dL/d(states at the solution times)."""
 
-    def check(self, diagnostics, part: str, tensors: Tensors) -> Tensors:
+    def check(self, diagnostics, part: str, tensors: Tensors, advice: str = "") -> Tensors:
         """What a part of the solve returns, unless it failed."""
-        return failure.check(
-            diagnostics, f"{self._name}, {part}", tensors, self._settings.on_failure
-        )
+        name, on_failure = f"{self._name}, {part}", self._settings.on_failure
+        return failure.check(diagnostics, name, tensors, on_failure, advice)
 
     def _forward(self, *tensors):
         problem = self._statement.of(*tensors)
@@ -78,7 +77,7 @@ class OwnGradient(abc.ABC):
             by_constants, by_variables = sources.split(found.by_sources)
             result = (found.by_time, found.by_times, *found.by_state, *by_constants)
             result = (result, by_variables) if variables else result
-            return first_order_only(self._settings.gradient, result)
+            return first_order_only(self._settings.gradient, result, "use gradient='backprop'")
 
         return list(states), grad
 

@@ -89,5 +89,6 @@ def test_the_backward_solve_fails_as_clearly():
     with tf.GradientTape() as tape:
         tape.watch(START)
         state = solver.solve(lambda t, z: tf.sin(9.0 * z), 0.0, START, [1.0]).states
-    with pytest.raises(solvers.SolverError, match="adjoint solve: max_num_steps was used up"):
+    message = "adjoint solve: max_num_steps was used up.*gradient='checkpoint' differentiates"
+    with pytest.raises(solvers.SolverError, match=message):
         tape.gradient(state, START)
