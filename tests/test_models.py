@@ -58,6 +58,18 @@ def test_uint8_and_float_images_give_the_same_logits(tiny):
     np.testing.assert_array_equal(tiny(tf.cast(batch, tf.float32)), logits)
 
 
+def test_does_not_depend_on_keras_s_image_data_format(tiny):
+    keras.config.set_image_data_format("channels_first")
+    try:
+        config = importlib.import_module("configs.digits").get_config().model
+        config.update({"channels": 4, "head_channels": 6, "groups": 2})
+        other = models.build(config, (8, 8, 1), 10, mean=[0.3], std=[0.4])
+        other.set_weights(tiny.get_weights())
+        np.testing.assert_array_equal(other(images(3, 8, 8, 1)), tiny(images(3, 8, 8, 1)))
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
 def test_normalises_its_input(tiny):
     seen = []
     stem = tiny.stem

@@ -77,6 +77,7 @@ class ConvDynamics(keras.layers.Layer):
                 self.filters,
                 3,
                 padding="same",
+                data_format="channels_last",
                 kernel_initializer=self.kernel_initializer.clone(),
                 dtype=self.dtype_policy,
                 name=name,

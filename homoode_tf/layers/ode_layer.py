@@ -194,7 +194,9 @@ class ODELayer(ImplicitLayer):
         if training and self.step_size is not None:
             # Neighbouring batches want nearly the same first step: remembering it saves the
             # evaluations that choosing it costs, and the rejection of a step too long.
-            self.step_size.assign(tf.reduce_min(solution.diagnostics.first_step_size))
+            found = tf.reduce_min(solution.diagnostics.first_step_size)
+            # Of an empty batch nothing was found.
+            self.step_size.assign(tf.where(tf.math.is_finite(found), found, self.step_size.value))
 
     def serving_solver(self, step_control: str) -> tfp.math.ode.Solver:
         """The layer's solver for an exported model.

@@ -49,7 +49,12 @@ class Head(keras.layers.Layer):
         policy = self.dtype_policy
         self.state_norm = GroupNormalization(self.groups, dtype=policy, name="state_norm")
         self.conv = keras.layers.Conv2D(
-            self.channels, 1, kernel_initializer=kernel_initializer(), dtype=policy, name="conv"
+            self.channels,
+            1,
+            data_format="channels_last",
+            kernel_initializer=kernel_initializer(),
+            dtype=policy,
+            name="conv",
         )
         self.norm = keras.layers.BatchNormalization(
             momentum=self.batch_norm_momentum,
@@ -58,7 +63,7 @@ class Head(keras.layers.Layer):
             dtype=policy,
             name="norm",
         )
-        self.pool = keras.layers.GlobalAveragePooling2D(dtype=policy)
+        self.pool = keras.layers.GlobalAveragePooling2D("channels_last", dtype=policy)
         # Logits stay in float32 under a half-precision policy, for the softmax's sake.
         self.logits = keras.layers.Dense(
             self.num_classes,

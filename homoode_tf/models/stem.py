@@ -50,7 +50,7 @@ class Stem(keras.layers.Layer):
         self.batch_norm_momentum = float(batch_norm_momentum)
         self.synchronized = bool(synchronized)
         # Padding of 1 on every side; padding="same" would pad an even image on one side only.
-        self.padding = keras.layers.ZeroPadding2D(1, dtype=self.dtype_policy)
+        self.padding = keras.layers.ZeroPadding2D(1, "channels_last", dtype=self.dtype_policy)
         self.convolutions, self.norms = [], []
         for number, stride in enumerate(self.strides, start=1):
             self.convolutions.append(
@@ -58,6 +58,7 @@ class Stem(keras.layers.Layer):
                     self.channels,
                     3,
                     strides=stride,
+                    data_format="channels_last",
                     kernel_initializer=kernel_initializer(),
                     dtype=self.dtype_policy,
                     name=f"conv{number}",

@@ -63,6 +63,35 @@ class TestForward:
             assert layer(random(*shape, 4)).shape == (*shape, channels(name))
 
     @every_layer
+    @pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
+    def test_an_empty_batch_gives_an_empty_answer(self, name, graph):
+        options = [{}] if name == "DEQ" else [{}, {"step_control": "sample"}]
+        for each in options:
+            layer = make(name, conv(dropout_rate=0.5), **each)
+            call = tf.function(layer, reduce_retracing=True) if graph else layer
+            for training in (False, True):
+                assert call(random(0, 4, 4, 4), training=training).shape == (
+                    0,
+                    4,
+                    4,
+                    channels(name),
+                )
+            # It has left nothing that spoils what follows.
+            assert np.isfinite(call(random(2, 4, 4, 4), training=True)).all()
+
+    @every_layer
+    def test_does_not_depend_on_keras_s_image_data_format(self, name):
+        x, outputs = random(2, 4, 6, 4), []
+        for data_format in ("channels_last", "channels_first"):
+            keras.config.set_image_data_format(data_format)
+            try:
+                keras.utils.set_random_seed(0)
+                outputs.append(make(name, conv())(x))
+            finally:
+                keras.config.set_image_data_format("channels_last")
+        np.testing.assert_array_equal(*outputs)
+
+    @every_layer
     def test_symbolic_eager_and_graph_calls_agree(self, name):
         layer = make(name, conv(dropout_rate=0.5))
         x = random(2, 4, 4, 4)

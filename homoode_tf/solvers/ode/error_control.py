@@ -142,9 +142,10 @@ class BatchErrorControl(StepControl):
             skipped = 0 if axes is None else 1
             shape = tensor.shape[skipped:]
             if shape.is_fully_defined():
-                sizes.append(tf.constant(shape.num_elements(), totals[-1].dtype))
+                # Of an empty batch the mean is 0.
+                sizes.append(tf.constant(max(shape.num_elements(), 1), totals[-1].dtype))
             else:
-                size = tf.reduce_prod(tf.shape(tensor)[skipped:])
+                size = tf.maximum(tf.reduce_prod(tf.shape(tensor)[skipped:]), 1)
                 sizes.append(tf.cast(size, totals[-1].dtype))
         return tf.sqrt(tf.add_n(totals) / tf.add_n(sizes))
 

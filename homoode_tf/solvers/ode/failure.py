@@ -57,11 +57,12 @@ def check(
 
 def _raise_on_failure(diagnostics: Diagnostics, name: str, advice: str) -> list[tf.Operation]:
     """Turns a failure into an error: at once in eager mode, when the graph runs otherwise."""
-    worst = tf.argmin(tf.reshape(diagnostics.status, [-1]))
-    status, time, step_size = (
-        tf.gather(tf.reshape(x, [-1]), worst)
+    # With one entry more, for an empty batch has none.
+    flat = [
+        tf.concat([tf.reshape(x, [-1]), tf.zeros([1], x.dtype)], 0)
         for x in (diagnostics.status, diagnostics.time, diagnostics.step_size)
-    )
+    ]
+    status, time, step_size = (tf.gather(x, tf.argmin(flat[0])) for x in flat)
     if tf.executing_eagerly():
         if int(status) < 0:
             code = Status(int(status))
