@@ -118,10 +118,9 @@ class StepControl(abc.ABC):
     def planned(
         self, length: tf.Tensor, is_last: tf.Tensor, time: tf.Tensor, target, problem: Problem
     ) -> Plan:
-        """A step of a length, or to the target. Its length is the one that the clock shows."""
-        end = tf.where(is_last, target, time + tf.stop_gradient(length))
-        shown = tf.stop_gradient(end - time)
-        return Plan(tf.where(is_last, problem.cut(target - time), shown), end, is_last)
+        """A step of a length, or to the target."""
+        length = tf.where(is_last, problem.cut(target - time), tf.stop_gradient(length))
+        return Plan(length, tf.where(is_last, target, time + length), is_last)
 
     @abc.abstractmethod
     def judge(

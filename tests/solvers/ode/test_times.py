@@ -31,7 +31,7 @@ def make(way, **options):
 
 
 @every_solver
-@pytest.mark.parametrize("start", [0.0, 1e5, 1e7, -1e7])
+@pytest.mark.parametrize("start", [1e5, -1e7])
 def test_a_large_initial_time_costs_no_digits(name, start):
     """y' = -y over a unit of time in float32, whose numbers near 1e7 are one apart."""
     options = {"num_steps": 400} if name in FIXED else {"rtol": 1e-5, "atol": 1e-5}
@@ -61,7 +61,7 @@ def test_no_stage_lies_outside_of_the_interval(name, direction):
         seen.append(t)
         return tf.zeros_like(y)
 
-    for _ in range(20):
+    for _ in range(6):
         start = np.float32(rng.randn())
         end = np.float32(start + direction * rng.rand())
         for options in [{"num_steps": int(rng.randint(1, 30))}, {"step_size": 0.1 * rng.rand()}]:
@@ -73,12 +73,11 @@ def test_no_stage_lies_outside_of_the_interval(name, direction):
 
 
 @modes
-@ways
-@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize(
+    ("way", "several"), [(way, way in ("dopri5", "bosh3 by sample", "rk4 by 0.07")) for way in WAYS]
+)
 def test_decreasing_times_are_those_of_the_mirrored_field(way, mode, several):
     """States and gradients by the state, a constant and all times."""
-    if several and way in ("rk4 in 20 steps", "dop853") and mode == "adjoint":
-        pytest.skip("covered by the other ways")
     values = {
         "state": tf.constant([[0.3, -0.2], [0.5, 0.1]], tf.float64),
         "rate": tf.constant(0.8, tf.float64),
@@ -135,13 +134,8 @@ def test_an_interval_of_length_zero_has_its_derivative(way, mode):
 
 
 @ways
-@pytest.mark.parametrize(
-    "times", [[2.0, 1.0, 3.0], [1.0, 1.0], [0.5, np.nan], [np.nan], [np.inf], [-1.0, 1.0]]
-)
+@pytest.mark.parametrize("times", [[2.0, 1.0, 3.0], [0.5, np.nan], [np.inf], [-1.0, 1.0]])
 def test_wrong_times_of_a_graph_end_in_a_status_that_raises(way, times):
-    if WAYS[way][1].get("num_steps") and len(times) > 1 and way == "dop853":
-        pytest.skip("one time only")
-
     def solve(times, on_failure):
         solver = make(way, on_failure=on_failure, max_num_steps=100)
         return solver.solve(lambda t, y: -y, 0.0, tf.ones([2, 1], tf.float64), times)
