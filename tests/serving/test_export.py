@@ -122,12 +122,6 @@ def test_the_graph_is_for_answers_alone(tmp_path, layer):
     assert int(model.implicit.forward_nfe) > 0  # after the export it counts again
 
 
-def test_no_images_give_no_answers(saved_model):
-    serve = tf.saved_model.load(str(saved_model)).signatures["serve"]
-    answer = serve(images=tf.zeros((0, 8, 8, 1), tf.uint8))
-    assert answer["logits"].shape == (0, 10) and answer["class"].shape == (0,)
-
-
 @pytest.mark.parametrize("wrong", [np.zeros((1, 8, 8, 3), np.uint8), np.zeros((8, 8, 1), np.uint8)])
 def test_images_of_another_shape_are_refused(saved_model, wrong):
     serve = tf.saved_model.load(str(saved_model)).signatures["serve"]
