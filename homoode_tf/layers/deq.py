@@ -161,7 +161,8 @@ class DEQ(SharedStart):
         """
         inputs = self.prepare(inputs)
         solver = self.solver if solver is None else fixed_point.get(solver)
-        field = self.bind_dynamics(training)(self.condition(inputs))
+        bind, constants = self.bind_dynamics(inputs, training)
+        field = bind(constants)
 
         def fixed_map(state):
             return field(None, [state])[0]
@@ -184,11 +185,10 @@ class DEQ(SharedStart):
         evaluations += results.num_evaluations
         return Equilibrium(state, results.residual, evaluations, results.status, loss)
 
-    def observe(self, solution: Equilibrium, training: bool) -> None:
+    def observe(self, solution: Equilibrium, training: bool) -> list[tf.Tensor]:
         self.residual.assign(tf.reduce_max(solution.residual))
-        if solution.added_loss is not None:
-            self.add_loss(solution.added_loss)
-        super().observe(solution, training)
+        losses = super().observe(solution, training)
+        return losses if solution.added_loss is None else [*losses, solution.added_loss]
 
     def serving_solver(self, step_control: str) -> fixed_point.FixedPointSolver:
         """The layer's own solver: it has no steps to control."""

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from homoode_tf.errors import InvalidValueError
+from homoode_tf.layers import inner_loss
 from homoode_tf.layers.held_state import HeldState
 from homoode_tf.layers.serving_scope import current_step_control
 from homoode_tf.solvers.ode.flat import align
@@ -35,7 +36,8 @@ class ImplicitLayer(keras.layers.Layer):
     Attributes:
         forward_nfe: int64 scalar variable, evaluations of the dynamics in the last forward pass.
         backward_nfe: int64 scalar variable, evaluations in the last backward pass; one evaluation
-            with its vector-Jacobian product counts once.
+            with its vector-Jacobian product counts once. Stays as it was within a loop that is not
+            ours, that of `keras.layers.RNN`, say.
 
     Raises:
         ValueError: If `dynamics` is no Keras layer, or its `call` takes other arguments.
@@ -80,9 +82,16 @@ class ImplicitLayer(keras.layers.Layer):
         if step_control is not None:
             solution = self.solve(inputs, solver=self.serving_solver(step_control))
             return tf.cast(solution.final_state, self.compute_dtype)
-        solution = self.solve(inputs, training=training, on_backward=self.backward_nfe.assign)
-        self.observe(solution, training)
-        return tf.cast(solution.final_state, self.compute_dtype)
+        # A side effect of a backward pass cannot leave a loop that is not ours.
+        on_backward = None if inner_loss.is_within_loop() else self.backward_nfe.assign
+        solution = self.solve(inputs, training=training, on_backward=on_backward)
+        losses = self.observe(solution, training)
+        output = tf.cast(solution.final_state, self.compute_dtype)
+        if losses and inner_loss.is_within_loop():
+            return inner_loss.attach(output, losses)
+        for loss in losses:
+            self.add_loss(loss)
+        return output
 
     def solve(
         self,
@@ -105,9 +114,14 @@ class ImplicitLayer(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def observe(self, solution: Any, training: bool) -> None:
-        """Remembers what there is to remember of a solution; called once a call."""
+    def observe(self, solution: Any, training: bool) -> Tensors:
+        """Remembers what there is to remember of a solution; called once a call.
+
+        Returns:
+            Losses to be added to the model's, scalars.
+        """
         self.forward_nfe.assign(solution.num_evaluations)
+        return []
 
     def serving_solver(self, step_control: str) -> Any:
         """The solver that an exported model takes, which solves for the output alone."""
@@ -129,32 +143,36 @@ class ImplicitLayer(keras.layers.Layer):
         return [tf.cast(inputs, self.state_dtype)] if self.has_condition else []
 
     def bind_dynamics(
-        self, training: bool
-    ) -> Callable[[Tensors], Callable[[tf.Tensor, Tensors], Tensors]]:
+        self, inputs: tf.Tensor, training: bool
+    ) -> tuple[Callable[[Tensors], Callable[[tf.Tensor, Tensors], Tensors]], Tensors]:
         """Draws the random numbers of one pass and returns the dynamics with them.
 
         Args:
+            inputs: What the layer is called with.
             training: Whether the dynamics runs in training mode.
 
         Returns:
-            What closes the dynamics over a condition (`Problem.bind`). The field that it returns
-            gives the same for the same arguments however often it is called. The dynamics sees
-            the time as a scalar or, of samples with times of their own, of shape (batch, 1, ...),
-            so that it can multiply the state.
+            What closes the dynamics over its constants (`Problem.bind`), and these: the condition,
+            then the values of the dynamics' variables. The field that `bind` returns gives the same
+            for the same arguments however often it is called. The dynamics sees the time as a
+            scalar or, of samples with times of their own, of shape (batch, 1, ...), so that it can
+            multiply the state.
         """
         held = HeldState(self.dynamics, training)
-        takes_time = self._dynamics_takes_time
+        takes_time, condition = self._dynamics_takes_time, self.condition(inputs)
 
-        def bind(condition):
+        def bind(constants):
+            condition, values = constants[: self.has_condition], constants[self.has_condition :]
+
             def field(time, state):
                 arguments = (align(time, state[0]), *state) if takes_time else state
-                with held.scope():
+                with held.scope(values):
                     output = self.dynamics(*arguments, *condition, training=training)
                 return [tf.cast(output, state[0].dtype)]
 
             return field
 
-        return bind
+        return bind, [*condition, *held.values]
 
     def _counter(self, name: str) -> keras.Variable:
         return self._replica_variable(name, "int64", "only_first_replica")

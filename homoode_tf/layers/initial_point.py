@@ -39,9 +39,14 @@ class InitialPoint(keras.layers.Layer):
         value = tf.cast(tf.stop_gradient(tf.convert_to_tensor(self.value)), x.dtype)
         return tf.broadcast_to(value, tf.shape(x))
 
-    def observe(self, solutions: tf.Tensor) -> None:
-        """Learns from z(T) of a training batch, of shape (batch, ..., channels)."""
+    def observe(self, solutions: tf.Tensor) -> tf.Tensor | None:
+        """Learns from z(T) of a training batch, of shape (batch, ..., channels).
+
+        Returns:
+            A scalar loss to be added to the model's, or None.
+        """
         del solutions
+        return None
 
     def compute_output_shape(self, input_shape):
         return input_shape
@@ -126,7 +131,7 @@ class LearnedInitialPoint(InitialPoint):
         smooth_l1 = tf.where(distance < 1.0, 0.5 * tf.square(distance), distance - 0.5)
         # Keras adds all losses up in this dtype, float64 layers' too.
         loss = tf.cast(tf.reduce_mean(smooth_l1), keras.config.floatx())
-        self.add_loss(self.loss_weight * loss)
+        return self.loss_weight * loss
 
     def get_config(self):
         initializer = self.initializer

@@ -178,9 +178,10 @@ class ODELayer(ImplicitLayer):
         every_step = isinstance(times, tfp.math.ode.ChosenBySolver)
         times = [times.final_time] if every_step else times
         times = [self.final_time] if times is None else times
+        bind, constants = self.bind_dynamics(inputs, training)
         return Problem(
-            bind=self.bind_dynamics(training),
-            constants=self.condition(inputs),
+            bind=bind,
+            constants=constants,
             initial_time=tf.zeros([], self.state_dtype),
             initial_state=[state],
             solution_times=statement.as_times(times, self.state_dtype),
@@ -189,14 +190,14 @@ class ODELayer(ImplicitLayer):
             on_backward=on_backward,
         )
 
-    def observe(self, solution: ODESolution, training: bool) -> None:
-        super().observe(solution, training)
+    def observe(self, solution: ODESolution, training: bool) -> list[tf.Tensor]:
         if training and self.step_size is not None:
             # Neighbouring batches want nearly the same first step: remembering it saves the
             # evaluations that choosing it costs, and the rejection of a step too long.
             found = tf.reduce_min(solution.diagnostics.first_step_size)
             # Of an empty batch nothing was found.
             self.step_size.assign(tf.where(tf.math.is_finite(found), found, self.step_size.value))
+        return super().observe(solution, training)
 
     def serving_solver(self, step_control: str) -> tfp.math.ode.Solver:
         """The layer's solver for an exported model.

@@ -39,11 +39,13 @@ class SharedStart(ImplicitLayer):
         (condition,) = self.condition(inputs)
         return tf.cast(self.initial_point(condition), self.state_dtype)
 
-    def observe(self, solution: Any, training: bool) -> None:
+    def observe(self, solution: Any, training: bool) -> list[tf.Tensor]:
         """Lets the initial point learn from the solutions of a training batch, too."""
-        super().observe(solution, training)
+        losses = super().observe(solution, training)
         if training and isinstance(self.initial_point, initial_points.InitialPoint):
-            self.initial_point.observe(solution.final_state)
+            loss = self.initial_point.observe(solution.final_state)
+            return losses if loss is None else [*losses, loss]
+        return losses
 
     def compute_output_shape(self, input_shape):
         return input_shape

@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from homoode_tf.solvers import tracing
 from homoode_tf.solvers.ode import failure
 from homoode_tf.solvers.ode.flat import Tensors
 from homoode_tf.solvers.ode.loop import Loop
@@ -30,13 +31,19 @@ class Backprop:
         self.solution = loop.run(self._first_step_size)
         name, on_failure = f"{self._name}, forward solve", self._settings.on_failure
         states = failure.check(self.solution.diagnostics, name, self.solution.states, on_failure)
-        if problem.on_backward is None:
+        vectorized = tracing.is_vectorizing()
+        if problem.on_backward is None and not vectorized:
             return states
         evaluations = self.solution.num_step_evaluations
 
         @tf.custom_gradient
         def reporting(*states):
             def grad(*cotangents):
+                if vectorized:
+                    raise tracing.TransformationError(
+                        "tf.vectorized_map cannot vectorize the derivative of gradient='backprop'. "
+                        "Use gradient='adjoint'."
+                    )
                 problem.report_backward(evaluations)
                 return cotangents
 

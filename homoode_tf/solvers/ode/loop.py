@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from homoode_tf.solvers import tracing
 from homoode_tf.solvers.ode import outputs
 from homoode_tf.solvers.ode.carry import Carry
 from homoode_tf.solvers.ode.clock import Clock
@@ -65,6 +66,7 @@ class Loop:
         slope, evaluations = None, tf.constant(0)
         if self._stepper.close:
             slope, evaluations = self._stepper.slope_at(elapsed, state), tf.constant(1)
+        tracing.refuse_forward_mode([*problem.tensors, *(slope or [])])
         derivative = slope and slope[: len(state)]
         step_size, cost = self._control.first_step(
             problem, self._clock, derivative, first_step_size

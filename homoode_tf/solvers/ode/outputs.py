@@ -3,6 +3,7 @@
 
 import tensorflow as tf
 
+from homoode_tf.solvers import tracing
 from homoode_tf.solvers.ode.carry import Arrays, Carry, Kept
 from homoode_tf.solvers.ode.clock import Clock
 from homoode_tf.solvers.ode.flat import Tensors, combine
@@ -144,10 +145,15 @@ def make(
     problem: Problem, clock: Clock, tableau: ButcherTableau, control: StepControl
 ) -> FinalState:
     """Returns what fits a problem, a method and a step control."""
+    if problem.solution_times.shape[0] == 1 and not problem.every_step:
+        return FinalState(problem, clock)
+    if tracing.is_vectorizing():
+        raise tracing.TransformationError(
+            "tf.vectorized_map cannot vectorize a solve with several solution times. Solve the "
+            "whole batch with step_control='sample', or to one time after another."
+        )
     if problem.every_step:
         return EveryStep(problem, clock)
-    if problem.solution_times.shape[0] == 1:
-        return FinalState(problem, clock)
     if tableau.dense and not control.by_sample:
         return InterpolatedTimes(problem, clock, Stepper(tableau, clock, problem.field))
     return SteppedTimes(problem, clock, control)

@@ -7,12 +7,13 @@ from typing import Any
 import tensorflow as tf
 
 from homoode_tf.errors import UserError
+from homoode_tf.solvers import tracing
 from homoode_tf.solvers.first_order import first_order_only
 from homoode_tf.solvers.ode import failure
 from homoode_tf.solvers.ode.flat import Tensors
 from homoode_tf.solvers.ode.loop import Loop
 from homoode_tf.solvers.ode.problem import Problem
-from homoode_tf.solvers.ode.results import Solution
+from homoode_tf.solvers.ode.results import Record, Solution
 from homoode_tf.solvers.ode.settings import Settings
 
 
@@ -54,7 +55,14 @@ class OwnGradient(abc.ABC):
         return failure.check(diagnostics, name, tensors, on_failure, advice)
 
     def _forward(self, *tensors):
+        if self.records and tracing.is_vectorizing():
+            raise tracing.TransformationError(
+                f"gradient={self._settings.gradient!r} records its steps, which tf.vectorized_map "
+                "cannot vectorize. Use gradient='adjoint', or solve the whole batch with "
+                "step_control='sample'."
+            )
         problem = self._statement.of(*tensors)
+        solved_eagerly = tf.executing_eagerly()
         loop = Loop(problem, self._settings, record=self.records)
         solution = loop.run(self._first_step_size)
         states = self.check(solution.diagnostics, "forward solve", solution.states)
@@ -69,9 +77,12 @@ class OwnGradient(abc.ABC):
                     f"{complex_dtypes[0]}."
                 )
             recorded = forward_solution
-            if self.records and _traced_for_export():
+            if self.records and tracing.is_exporting_gradient():
                 # The record is of a type that cannot be saved: solve again to get another.
                 recorded = Loop(problem, self._settings, record=True).run(self._first_step_size)
+            elif self.records and solved_eagerly and not tf.executing_eagerly():
+                # As when an eager tape computes a Jacobian.
+                recorded = recorded._replace(record=_for_graph(recorded.record))
             sources = Sources(problem.constants, variables)
             found = self.backward(problem, recorded, list(cotangents), sources)
             by_constants, by_variables = sources.split(found.by_sources)
@@ -129,10 +140,9 @@ def vector_jacobian(tape, targets, sources, cotangents) -> Tensors:
     return [tf.convert_to_tensor(g) for g in gradients]
 
 
-def _traced_for_export() -> bool:
-    """Whether `tf.saved_model.save` is tracing the gradient, as a function of its own.
-
-    It gives the function that TensorFlow makes of a custom gradient's name to its graph.
-    """
-    graph = tf.compat.v1.get_default_graph()
-    return not tf.executing_eagerly() and getattr(graph, "name", "") == "internal_grad_fn"
+def _for_graph(record: Record) -> Record:
+    """A record that was made eagerly, to be read in a graph."""
+    with tf.init_scope():
+        stacked = tf.nest.map_structure(lambda array: array.stack(), record)
+    arrays = lambda x: tf.TensorArray(x.dtype, len(x), clear_after_read=False).unstack(x)  # noqa: E731
+    return tf.nest.map_structure(arrays, stacked)

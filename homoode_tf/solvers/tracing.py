@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which of TensorFlow's transformations is running the code that asks."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+from tensorflow.python.eager import forwardprop_util
+
+from homoode_tf.errors import UserError
+
+
+class TransformationError(UserError, NotImplementedError):
+    """A transformation of TensorFlow's that a gradient mode cannot go through."""
+
+
+def is_vectorizing() -> bool:
+    """Whether the code runs under `tf.vectorized_map` or within a Jacobian.
+
+    They give the operations of one iteration this name; functions called there are traced within.
+    """
+    graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+    while graph is not None:
+        if "loop_body" in graph.get_name_scope().split("/"):
+            return True
+        graph = getattr(graph, "outer_graph", None)
+    return False
+
+
+def refuse_forward_mode(tensors: Sequence[tf.Tensor]) -> None:
+    """Refuses a loop in a graph where forward mode follows one of the tensors that go into it.
+
+    TensorFlow (2.21) fails there at variables, with an internal error.
+    """
+    if not tf.executing_eagerly() and forwardprop_util.pack_tangents(list(tensors)).tangents:
+        raise TransformationError(
+            "tf.autodiff.ForwardAccumulator cannot follow a solve in a graph. Use it eagerly, with "
+            "gradient='backprop', or a tf.GradientTape."
+        )
+
+
+def is_exporting_gradient() -> bool:
+    """Whether `tf.saved_model.save` is tracing a custom gradient, as a function of its own.
+
+    It gives the function that TensorFlow makes of a custom gradient's name to its graph.
+    """
+    graph = tf.compat.v1.get_default_graph()
+    return not tf.executing_eagerly() and getattr(graph, "name", "") == "internal_grad_fn"

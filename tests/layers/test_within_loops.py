@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Implicit layers within loops that are not ours: those of Keras's recurrent layers."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from homoode_tf import layers
+
+_MODES = {
+    "NeuralODE": ("checkpoint", "adjoint", "backprop"),
+    "HomoODE": ("checkpoint", "adjoint", "backprop"),
+    "DEQ": ("implicit", "phantom", "jacobian_free"),
+}
+CASES = [(kind, mode) for kind, modes in _MODES.items() for mode in modes]
+UNITS = 3
+
+
+@keras.saving.register_keras_serializable(package="tests_within_loops")
+class Field(keras.layers.Layer):
+    """A small contraction."""
+
+    def build(self, z_shape, x_shape=None):
+        self.dense = keras.layers.Dense(UNITS, activation="tanh")
+        self.dense.build(z_shape)
+
+    def call(self, z, x=None):
+        image = 0.3 * self.dense(z)
+        return image - z if x is None else image + x
+
+
+def make(kind, mode, **settings):
+    if kind == "DEQ":  # to a limit, and with an initial point that learns
+        settings |= {"rtol": 1e-6, "initial_point": "learned"}
+    return getattr(layers, kind)(Field(), gradient=mode, **settings)
+
+
+@keras.saving.register_keras_serializable(package="tests_within_loops")
+class ODECell(keras.layers.Layer):
+    """An ODE-RNN: the state runs through an implicit layer between two observations."""
+
+    def __init__(self, layer, **kwargs):
+        super().__init__(**kwargs)
+        self.layer = layer
+        self.update = keras.layers.GRUCell(UNITS)
+        self.state_size = self.output_size = UNITS
+
+    def build(self, input_shape):
+        self.update.build(input_shape)
+        self.layer.build((input_shape[0], UNITS))
+
+    def call(self, inputs, states, training=False):
+        return self.update(inputs, [self.layer(states[0], training=training)])
+
+    def get_config(self):
+        layer = keras.saving.serialize_keras_object(self.layer)
+        return {**super().get_config(), "layer": layer}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config.pop("layer")), **config)
+
+
+@pytest.fixture(scope="module")
+def sequences():
+    x = np.random.default_rng(0).normal(size=(4, 3, 2)).astype("float32")
+    return x, x.sum((1, 2))[:, np.newaxis]
+
+
+@pytest.mark.parametrize(("kind", "mode"), CASES)
+def test_gradient_within_rnn(kind, mode, sequences):
+    """That of the unrolled loop, the losses that the layer adds included."""
+
+    def gradients(unroll):
+        keras.utils.set_random_seed(0)
+        rnn = keras.layers.RNN(ODECell(make(kind, mode)), unroll=unroll)
+        rnn.build(sequences[0].shape)
+
+        @tf.function
+        def differentiate():
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(rnn(sequences[0], training=True) ** 2)
+                if unroll:  # within the loop they are trained where they are made
+                    loss += tf.add_n([tf.constant(0.0), *rnn.losses])
+            return tape.gradient(loss, [v.value for v in rnn.trainable_variables])
+
+        return differentiate()
+
+    rolled, unrolled = gradients(False), gradients(True)
+    for found, expected in zip(rolled, unrolled, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("wrapper", "kind"), [("bidirectional", "HomoODE"), ("time_distributed", "NeuralODE")]
+)
+def test_fit_within_wrappers(wrapper, kind, sequences):
+    layer = make(kind, _MODES[kind][0])
+    if wrapper == "bidirectional":
+        parts = [keras.layers.Bidirectional(keras.layers.RNN(ODECell(layer)))]
+    else:
+        parts = [keras.layers.Dense(UNITS), keras.layers.TimeDistributed(layer)]
+        parts += [keras.layers.GRU(UNITS)]
+    model = keras.Sequential([*parts, keras.layers.Dense(1)])
+    model.compile(keras.optimizers.Adam(0.03), "mse")
+    history = model.fit(*sequences, epochs=6, batch_size=4, verbose=0).history["loss"]
+    assert history[-1] < history[0]
