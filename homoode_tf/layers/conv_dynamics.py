@@ -114,10 +114,15 @@ class ConvDynamics(keras.layers.Layer):
         return z_shape
 
     def _evaluate(self, z, x, training, convolved):
-        y = self.activation(self.norm1(self.conv1(convolved(z))))
-        if x is not None:
-            y += x
-        return self.norm2(self.dropout(self.conv2(convolved(y)), training=training))
+        # Biases, mask, activation and condition cost no pass of their own within the norms.
+        y, relu = _convolve(self.conv1, convolved(z)), self.activation is keras.activations.relu
+        if relu:
+            y = self.norm1.normalize(y, bias=self.conv1.bias, addend=x, relu=True)
+        else:
+            y = self.activation(self.norm1.normalize(y, bias=self.conv1.bias))
+            y = y if x is None else y + x
+        y = _convolve(self.conv2, convolved(y))
+        return self.norm2.normalize(y, bias=self.conv2.bias, mask=self.dropout.mask(y, training))
 
     def compute_output_shape(self, z_shape, x_shape=None):
         return z_shape
@@ -132,3 +137,8 @@ class ConvDynamics(keras.layers.Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "seed": self.seed,
         }
+
+
+def _convolve(convolution: keras.layers.Conv2D, x):
+    """The convolution without its bias."""
+    return keras.ops.conv(x, convolution.kernel, padding="same", data_format="channels_last")

@@ -165,7 +165,7 @@ class DEQ(SharedStart):
         field = bind(constants)
 
         def fixed_map(state):
-            return field(None, [state])[0]
+            return tf.cast(field(None, [state])[0], state.dtype)
 
         results = solver.solve(fixed_map, self.initial_state(inputs))
         state = fixed_point.differentiate(

@@ -77,6 +77,12 @@ class ImplicitLayer(keras.layers.Layer):
         """The dtype of the state: float32, or float64 under that policy."""
         return tf.float64 if self.compute_dtype == "float64" else tf.float32
 
+    @property
+    def _stage_dtype(self) -> tf.DType:
+        """The dtype in which the dynamics takes its floating arguments."""
+        dynamics = self.dynamics
+        return tf.as_dtype(dynamics.compute_dtype) if dynamics.autocast else self.state_dtype
+
     def call(self, inputs, training=False):
         step_control = current_step_control()
         if step_control is not None:
@@ -168,10 +174,11 @@ class ImplicitLayer(keras.layers.Layer):
                 arguments = (align(time, state[0]), *state) if takes_time else state
                 with held.scope(values):
                     output = self.dynamics(*arguments, *condition, training=training)
-                return [tf.cast(output, state[0].dtype)]
+                return [output]
 
             return field
 
+        condition = [tf.cast(c, self._stage_dtype) for c in condition]
         return bind, [*condition, *held.values]
 
     def _counter(self, name: str) -> keras.Variable:

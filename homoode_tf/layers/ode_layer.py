@@ -182,6 +182,7 @@ class ODELayer(ImplicitLayer):
         return Problem(
             bind=bind,
             constants=constants,
+            stage_dtype=self._stage_dtype,
             initial_time=tf.zeros([], self.state_dtype),
             initial_state=[state],
             solution_times=statement.as_times(times, self.state_dtype),

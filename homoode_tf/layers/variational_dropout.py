@@ -49,16 +49,20 @@ class VariationalDropout(keras.layers.Layer):
         if self.rate > 0:
             self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def build(self, input_shape):
-        self._mask_shape = (1,) * (len(input_shape) - 2) + (input_shape[-1],)
-
     def call(self, inputs, training=False):
-        if not training or self.rate == 0:
+        mask = self.mask(inputs, training)
+        if mask is None:
             return inputs
-        shape = (tf.shape(inputs)[0], *self._mask_shape)
+        shape = [-1] + [1] * (inputs.shape.rank - 2) + [inputs.shape[-1]]
+        return inputs * tf.cast(tf.reshape(mask, shape), inputs.dtype)
+
+    def mask(self, inputs: tf.Tensor, training: bool) -> tf.Tensor | None:
+        """Returns factors for the inputs, float32 of shape (batch, channels); None for ones."""
+        if not training or self.rate == 0:
+            return None
+        shape = (tf.shape(inputs)[0], inputs.shape[-1])
         uniform = keras.random.uniform(shape, seed=self.seed_generator)
-        kept = tf.cast(tf.convert_to_tensor(uniform) >= self.rate, tf.float32)
-        return inputs * tf.cast(kept / (1.0 - self.rate), inputs.dtype)
+        return tf.cast(tf.convert_to_tensor(uniform) >= self.rate, tf.float32) / (1.0 - self.rate)
 
     def compute_output_shape(self, input_shape):
         return input_shape

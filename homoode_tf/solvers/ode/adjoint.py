@@ -3,7 +3,7 @@
 
 import tensorflow as tf
 
-from homoode_tf.solvers.ode.flat import Tensors, add, dot, expand, gather
+from homoode_tf.solvers.ode.flat import Tensors, add, dot, expand, gather, wide_dtype
 from homoode_tf.solvers.ode.loop import Loop
 from homoode_tf.solvers.ode.own_gradient import Gradients, OwnGradient, vector_jacobian
 from homoode_tf.solvers.ode.problem import Field, Problem
@@ -119,7 +119,7 @@ class Adjoint(OwnGradient):
             products = vector_jacobian(tape, slope, [*y, *parameters], cotangents)
             if by_sample:
                 products[:num_state] = [p / expand(size, p) for p in products[:num_state]]
-            return [*slope, *[-p for p in products]]
+            return [*slope, *[-tf.cast(p, wide_dtype(p.dtype)) for p in products]]
 
         return field
 

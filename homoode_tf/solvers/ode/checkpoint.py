@@ -11,6 +11,7 @@ from homoode_tf.solvers.ode.flat import Tensors, add, dot, expand, gather
 from homoode_tf.solvers.ode.own_gradient import Gradients, OwnGradient, Sources, vector_jacobian
 from homoode_tf.solvers.ode.problem import Problem
 from homoode_tf.solvers.ode.results import Solution
+from homoode_tf.solvers.ode.reverse_step import ReverseStep
 from homoode_tf.solvers.ode.settings import Settings
 from homoode_tf.solvers.ode.step import Stepper
 
@@ -81,7 +82,11 @@ class _ReverseLoop:
         self._interpolates = self._outputs.interpolates
         self._stops = isinstance(self._outputs, outputs.SteppedTimes)
         self._stepper = Stepper(
-            settings.tableau, self._clock, problem.field, close=self._interpolates
+            settings.tableau,
+            self._clock,
+            problem.stage_field,
+            close=self._interpolates,
+            stage_dtype=problem.stage_dtype,
         )
 
     def run(self) -> Gradients:
@@ -146,51 +151,44 @@ class _ReverseLoop:
             cotangent = add(cotangent, gather(self._cotangents, n + 1))
         elif self._stops:
             cotangent = self._add_outputs(cotangent, index, carry.reached)
-        times = [time, length, self._clock.start] if self._problem.differentiable_times else []
-        sources = [*state, *self._sources.tensors, *times]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(sources)
-            step = self._stepper.take_step(time, length, state)
-        targets, cotangents = list(step.state), list(cotangent)
-        inner = None
-        if self._interpolates:
-            inner = self._inner_outputs(time, state, step, (index, carry.reached))
-            for slope, slope_cotangent in zip(step.slopes, inner.slopes, strict=True):
-                targets += slope
-                cotangents += slope_cotangent
-        found = vector_jacobian(tape, targets, sources, cotangents)
-        by_state, found = found[: len(state)], found[len(state) :]
-        size = len(carry.sources)
+        timed = self._problem.differentiable_times
+        step = ReverseStep(self._stepper, time, length, state, self._sources.tensors, timed)
+        if not self._interpolates:
+            found, inner = step.pull_back(cotangent), None
+        else:
+            inner = self._inner_outputs((time, length), state, step.slopes, (index, carry.reached))
+            found = step.pull_back(cotangent, inner.slopes)
         carry = carry._replace(
-            state=add(by_state, inner.state) if inner else by_state,
-            sources=add(carry.sources, found[:size]),
+            state=add(found.state, inner.state) if inner else found.state,
+            sources=add(carry.sources, found.parameters),
             reached=index,
         )
-        if not times:
+        if not timed:
             return carry
-        by_start, by_length, by_origin = found[size:]
-        carry = carry._replace(start=carry.start + by_origin)
+        by_start, by_length = found.elapsed, found.length
+        carry = carry._replace(start=carry.start + found.start)
         if inner:
             carry = carry._replace(times=carry.times + inner.times)
             by_start, by_length = by_start + inner.start, by_length + inner.length
         return self._pass_on_times(n, carry, record.lasts.read(n), (by_start, by_length))
 
-    def _inner_outputs(self, time, state, step, indices) -> _Inner:
+    def _inner_outputs(self, span, state, slopes, indices) -> _Inner:
         """Cotangents that the solution times inside a step give to its start, slopes and length.
 
         The solution at such a time is state + sum_j W_j k_j, with weights W_j that depend on the
-        time asked for, the start and the length of the step. `indices` are those of the first of
-        these times and of the first after the step.
+        time asked for, and the start and the length of the step, its `span`. `indices` are those of
+        the first of these times and of the first after the step.
         """
         first, end = indices
+        time, length = span
         timed = self._problem.differentiable_times
 
         def body(i, inner):
             cotangent, target = gather(self._cotangents, i), tf.gather(self._times, i)
-            times = [target, time, step.length]
+            times = [target, time, length]
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(times)
-                weights = self._stepper.dense_weights(time, step.length, target)
+                weights = self._stepper.dense_weights(time, length, target)
             inner = inner._replace(
                 state=add(inner.state, cotangent),
                 slopes=[
@@ -199,7 +197,7 @@ class _ReverseLoop:
                 ],
             )
             if timed:
-                used = [(w, k) for w, k in zip(weights, step.slopes, strict=True) if w is not None]
+                used = [(w, k) for w, k in zip(weights, slopes, strict=True) if w is not None]
                 by_target, by_start, by_length = vector_jacobian(
                     tape, [w for w, _ in used], times, [dot(cotangent, k) for _, k in used]
                 )
@@ -214,7 +212,7 @@ class _ReverseLoop:
         zeros = [tf.zeros_like(y) for y in state]
         nothing = _Inner(
             state=zeros,
-            slopes=[list(zeros) for _ in step.slopes],
+            slopes=[list(zeros) for _ in slopes],
             times=tf.zeros_like(self._times),
             start=tf.zeros_like(time),
             length=tf.zeros_like(time),

@@ -44,7 +44,8 @@ class BatchErrorControl(StepControl):
             start = slope
             if slope is None:
                 start = problem.field(clock.time(tf.zeros(self.time_shape(state), dtype)), state)
-            size = self.initial_step_size(problem.field, clock, state, start[: len(state)])
+            start = [tf.cast(k, y.dtype) for k, y in zip(start, state, strict=False)]
+            size = self.initial_step_size(problem.field, clock, state, start)
             return tf.stop_gradient(size), tf.constant(1 if slope else 2)
 
         is_number = isinstance(given, numbers.Real)

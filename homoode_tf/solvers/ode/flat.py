@@ -5,7 +5,14 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from homoode_tf.solvers import fusion
+
 Tensors = list[tf.Tensor]
+
+
+def wide_dtype(dtype: tf.DType) -> tf.DType:
+    """The dtype in which sums over tensors of a dtype are taken: at least single precision."""
+    return dtype if dtype.is_complex or dtype == tf.float64 else tf.float32
 
 
 def align(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
@@ -24,19 +31,76 @@ def combine(
     base: Sequence[tf.Tensor] | None,
     weights: Sequence[tf.Tensor | None],
     rows: Sequence[Sequence[tf.Tensor]],
+    dtype: tf.DType | None = None,
 ) -> Tensors:
     """Returns base + sum_i weights_i rows_i for each component, leaving out weights of None.
 
-    Rows may be longer than the base, which then says how many components there are.
+    Rows may be longer than the base, which then says how many components there are. They may be of
+    half a precision where the base is not; the result is of the base's dtype if none is given.
     """
     pairs = [(w, row) for w, row in zip(weights, rows, strict=False) if w is not None]
-    result = []
-    for i in range(len(pairs[0][1] if base is None else base)):
-        terms = [expand(w, row[i]) * row[i] for w, row in pairs]
-        if base is not None:
-            terms.insert(0, base[i])
-        result.append(tf.add_n(terms) if len(terms) > 1 else terms[0])
-    return result
+    number = len(pairs[0][1] if base is None else base)
+    weights = [w for w, _ in pairs]
+    return [
+        weighted_sum(
+            None if base is None else base[i], weights, [row[i] for _, row in pairs], dtype
+        )
+        for i in range(number)
+    ]
+
+
+def weighted_sum(
+    base: tf.Tensor | None,
+    weights: Sequence[tf.Tensor],
+    terms: Sequence[tf.Tensor],
+    dtype: tf.DType | None = None,
+) -> tf.Tensor:
+    """Returns base + sum_i weights_i terms_i, the weights being of shape () or (batch,)."""
+    bases = [] if base is None else [base]
+    result = dtype or (bases or terms)[0].dtype
+    wide = wide_dtype(result)
+    weights = [align(tf.cast(w, wide), x) for w, x in zip(weights, terms, strict=True)]
+    if terms[0].dtype.is_floating and fusion.pays(terms[0]):
+        return _sum_in_one_pass(len(bases), result.name, *bases, *weights, *terms)
+    summands = [tf.cast(b, wide) for b in bases]
+    summands += [w * tf.cast(x, wide) for w, x in zip(weights, terms, strict=True)]
+    return tf.cast(tf.add_n(summands) if len(summands) > 1 else summands[0], result)
+
+
+def _sum_in_one_pass(num_bases, dtype, *tensors):
+    split = num_bases + (len(tensors) - num_bases) // 2
+
+    @tf.custom_gradient
+    def weighted(*tensors):
+        bases, weights, terms = tensors[:num_bases], tensors[num_bases:split], tensors[split:]
+
+        def grad(cotangent):
+            wide = tf.cast(cotangent, weights[0].dtype)
+            pairs = list(zip(weights, terms, strict=True))
+            return (
+                *[tf.cast(cotangent, b.dtype) for b in bases],
+                *[sum_like(wide * tf.cast(x, wide.dtype), w) for w, x in pairs],
+                *[tf.cast(w * wide, x.dtype) for w, x in pairs],
+            )
+
+        return _fused_sum(*tensors, num_bases=num_bases, dtype=dtype), grad
+
+    return weighted(*tensors)
+
+
+@fusion.fused
+def _fused_sum(*tensors, num_bases, dtype):
+    split = num_bases + (len(tensors) - num_bases) // 2
+    pairs = zip(tensors[num_bases:split], tensors[split:], strict=True)
+    products = [w * tf.cast(x, w.dtype) for w, x in pairs]
+    bases = [tf.cast(b, products[0].dtype) for b in tensors[:num_bases]]
+    return tf.cast(tf.add_n([*bases, *products]), dtype)
+
+
+def sum_like(x: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
+    """The sum over what an expanded weight was spread over."""
+    axes = list(range(1, x.shape.rank)) if weight.shape.rank else None
+    return tf.reshape(tf.reduce_sum(x, axes), tf.shape(weight))
 
 
 def scale(step_size: tf.Tensor, rows: Sequence[Sequence[float]]) -> list[list[tf.Tensor | None]]:

@@ -30,7 +30,7 @@ class ForeignSolver:
 
         def ode_fn(time, state, **constants):
             derivative = problem.bind(list(constants.values()))(time, [state])[0]
-            return _require_finite(derivative, time)
+            return _require_finite(tf.cast(derivative, state.dtype), time)
 
         (state,) = problem.initial_state
         times = problem.solution_times

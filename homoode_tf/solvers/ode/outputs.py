@@ -155,5 +155,5 @@ def make(
     if problem.every_step:
         return EveryStep(problem, clock)
     if tableau.dense and not control.by_sample:
-        return InterpolatedTimes(problem, clock, Stepper(tableau, clock, problem.field))
+        return InterpolatedTimes(problem, clock, Stepper(tableau, clock, problem.stage_field))
     return SteppedTimes(problem, clock, control)

@@ -10,7 +10,7 @@ from homoode_tf.errors import UserError
 from homoode_tf.solvers import tracing
 from homoode_tf.solvers.first_order import first_order_only
 from homoode_tf.solvers.ode import failure
-from homoode_tf.solvers.ode.flat import Tensors
+from homoode_tf.solvers.ode.flat import Tensors, wide_dtype
 from homoode_tf.solvers.ode.loop import Loop
 from homoode_tf.solvers.ode.problem import Problem
 from homoode_tf.solvers.ode.results import Record, Solution
@@ -117,15 +117,16 @@ class Sources:
         self.tensors = [*floating, *variables]
 
     def zeros(self) -> Tensors:
-        """A gradient of zero by each of them."""
-        return [tf.zeros_like(x) for x in self.tensors]
+        """A gradient of zero by each of them, to which others are added."""
+        return [tf.zeros_like(x, wide_dtype(x.dtype)) for x in self.tensors]
 
     def split(self, gradients: Tensors) -> tuple[list[tf.Tensor | None], Tensors]:
         """Gradients by all constants (None where there is none), and by the variables."""
+        gradients = [tf.cast(g, x.dtype) for g, x in zip(gradients, self.tensors, strict=True)]
         by_constants = iter(gradients[: self._num_constants])
         return (
             [next(by_constants) if ok else None for ok in self._differentiable],
-            list(gradients[self._num_constants :]),
+            gradients[self._num_constants :],
         )
 
 

@@ -29,6 +29,8 @@ class Problem:
       integrands: A field whose result has, after the derivatives, those of `integrals`; it is
         evaluated where these count.
       integrals: Initial values of integrals along the solution, which do not act back on it.
+      stage_dtype: In which the field takes the states at a step's stages; None for their own. It
+        may return slopes of another dtype than the state's, too.
       on_backward: Told how many evaluations a backward pass made, an int32 scalar.
     """
 
@@ -41,12 +43,18 @@ class Problem:
     differentiable_times: bool = False
     integrands: Field | None = None
     integrals: Sequence[tf.Tensor] = ()
+    stage_dtype: tf.DType | None = None
     on_backward: Callable[[tf.Tensor], object] | None = None
 
     @functools.cached_property
-    def field(self) -> Field:
+    def stage_field(self) -> Field:
         """The vector field, closed over the constants."""
         return self.bind(self.constants)
+
+    def field(self, time: tf.Tensor, state: Tensors) -> Tensors:
+        """The vector field with slopes of the state's dtype."""
+        slopes = self.stage_field(time, state)
+        return [tf.cast(k, y.dtype) for k, y in zip(slopes, state, strict=True)]
 
     @property
     def tensors(self) -> Tensors:

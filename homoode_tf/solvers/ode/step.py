@@ -44,6 +44,7 @@ class Stepper:
       integrands: As of `Problem`; None where nothing is integrated along the way.
       estimate: Whether steps estimate their errors.
       close: Whether steps evaluate the slope at their end.
+      stage_dtype: As of `Problem`.
     """
 
     tableau: ButcherTableau
@@ -52,6 +53,7 @@ class Stepper:
     integrands: Field | None = None
     estimate: bool = False
     close: bool = False
+    stage_dtype: tf.DType | None = None
 
     @property
     def num_stages(self) -> int:
@@ -93,7 +95,7 @@ class Stepper:
         slopes = [fields[bool(tableau.b[0])](time(elapsed), state) if slope is None else slope]
         for i in range(1, num_stages):
             last = tableau.fsal and i == tableau.num_stages - 1
-            inner = combine(state, rows[i - 1], slopes)
+            inner = combine(state, rows[i - 1], slopes, None if last else self.stage_dtype)
             field = fields[last or bool(tableau.b[i])]
             stage_time = time(elapsed + tableau.c[i] * length)
             if last and is_final is not None:
@@ -116,7 +118,7 @@ class Stepper:
             state=next_state,
             slopes=derivatives if end is None or tableau.fsal else [*derivatives, end[:size]],
             end=end,
-            errors=[combine(None, e, derivatives) for e in errors] if self.estimate else [],
+            errors=[combine(None, e, derivatives, state[0].dtype) for e in errors if self.estimate],
             integrals=combine(None, [w for w, _ in used], [q for _, q in used]),
         )
 
