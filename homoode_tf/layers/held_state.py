@@ -61,11 +61,11 @@ class HeldState:
             InvalidValueError: If a call would change one of them, as batch norm does.
         """
         outer = get_stateless_scope()
-        with AutocastScope(None):
-            variables = list(zip(self._variables, values, strict=True))
-            scope = keras.StatelessScope([*variables, *self._seeds])
-        if outer is not None:
-            scope.state_mapping = {**outer.state_mapping, **scope.state_mapping}
+        pairs = [*zip(self._variables, values, strict=True), *self._seeds]
+        scope = keras.StatelessScope()
+        # Not given to its constructor, which would cast them as the scope around this call says.
+        scope.state_mapping = dict(outer.state_mapping) if outer is not None else {}
+        scope.state_mapping |= {id(variable): value for variable, value in pairs}
         before = dict(scope.state_mapping)
         with scope:
             yield

@@ -5,6 +5,8 @@ import contextlib
 import contextvars
 from collections.abc import Iterator
 
+from homoode_tf.solvers import fusion
+
 _STEP_CONTROL: contextvars.ContextVar[str | None] = contextvars.ContextVar(
     "step_control", default=None
 )
@@ -27,7 +29,8 @@ def serving_scope(step_control: str) -> Iterator[None]:
     """
     token = _STEP_CONTROL.set(step_control)
     try:
-        yield
+        with fusion.plain_operations():  # other formats know no compiled pieces
+            yield
     finally:
         _STEP_CONTROL.reset(token)
 

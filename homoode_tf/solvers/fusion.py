@@ -36,15 +36,16 @@ def pays(tensor: tf.Tensor) -> bool:
 
 
 def fused(fn: Callable) -> Callable:
-    """Compiles a function of tensors that does elementwise arithmetic, and sums over rows.
+    """Compiles a function that does elementwise arithmetic, for tensors with which that pays.
 
-    Its arguments are tensors and, by name, what can be hashed; its results have no gradient.
+    Its arguments are tensors, the largest first, and by name what can be hashed. A gradient through
+    it is compiled too, and is slow where it sums over large tensors.
     """
     compiled: Callable = tf.function(fn, jit_compile=True, autograph=False)
 
     @functools.wraps(fn)
     def call(*tensors: tf.Tensor, **options: object):
-        return compiled(*tensors, **options)
+        return (compiled if pays(tensors[0]) else fn)(*tensors, **options)
 
     return call
 

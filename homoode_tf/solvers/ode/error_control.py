@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from homoode_tf.solvers import fusion
 from homoode_tf.solvers.ode.clock import Clock
 from homoode_tf.solvers.ode.flat import Tensors, align, expand
 from homoode_tf.solvers.ode.pi_controller import PIController
@@ -122,11 +123,11 @@ class BatchErrorControl(StepControl):
 
         Reference: Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, II.4.
         """
-        scales = [
-            self.atol + self.rtol * tf.maximum(tf.abs(y0), tf.abs(y1))
-            for y0, y1 in zip(state, next_state, strict=True)
+        parts = [zip(row, state, next_state, strict=True) for row in errors]
+        ratios = [
+            self.root_of_mean([_squares(*p, rtol=self.rtol, atol=self.atol) for p in row])
+            for row in parts
         ]
-        ratios = [self.root_mean_square(row, scales) for row in errors]
         if len(ratios) == 1:
             return ratios[0]
         first, second = ratios
@@ -135,11 +136,15 @@ class BatchErrorControl(StepControl):
 
     def root_mean_square(self, tensors: Tensors, scales: Tensors) -> tf.Tensor:
         """sqrt(mean(|tensor / scale|^2)) over all elements of all components (of each sample)."""
+        quotients = [tf.abs(x) / scale for x, scale in zip(tensors, scales, strict=True)]
+        return self.root_of_mean([tf.square(q) for q in quotients])
+
+    def root_of_mean(self, squares: Tensors) -> tf.Tensor:
+        """The square root of the mean over all elements of all components (of each sample)."""
         totals, sizes = [], []
-        for tensor, scale in zip(tensors, scales, strict=True):
-            quotient = tf.abs(tensor) / scale if tensor.dtype.is_complex else tensor / scale
+        for tensor in squares:
             axes = self._axes(tensor)
-            totals.append(tf.reduce_sum(tf.square(quotient), axes))
+            totals.append(tf.reduce_sum(tensor, axes))
             skipped = 0 if axes is None else 1
             shape = tensor.shape[skipped:]
             if shape.is_fully_defined():
@@ -185,6 +190,13 @@ class BatchErrorControl(StepControl):
         )
         step = tf.minimum(tf.minimum(100.0 * trial, step), span)
         return tf.where(tf.math.is_finite(step), step, trial)
+
+
+@fusion.fused
+def _squares(error, start, end, *, rtol, atol):
+    """|error / tolerance|^2, elementwise."""
+    tolerance = atol + rtol * tf.maximum(tf.abs(start), tf.abs(end))
+    return tf.square(tf.abs(error) / tolerance)
 
 
 class SampleErrorControl(BatchErrorControl):
@@ -237,8 +249,8 @@ class WorstSampleErrorControl(BatchErrorControl):
     def _axes(self, tensor):
         return list(range(1, tensor.shape.rank))
 
-    def root_mean_square(self, tensors, scales):
-        return tf.reduce_max(super().root_mean_square(tensors, scales))
+    def root_of_mean(self, squares):
+        return tf.reduce_max(super().root_of_mean(squares))
 
     def is_finite(self, tensors):
         return tf.reduce_all(super().is_finite(tensors))

@@ -61,40 +61,37 @@ def weighted_sum(
     wide = wide_dtype(result)
     weights = [align(tf.cast(w, wide), x) for w, x in zip(weights, terms, strict=True)]
     if terms[0].dtype.is_floating and fusion.pays(terms[0]):
-        return _sum_in_one_pass(len(bases), result.name, *bases, *weights, *terms)
+        return _sum_in_one_pass(terms, weights, bases, result.name)
     summands = [tf.cast(b, wide) for b in bases]
     summands += [w * tf.cast(x, wide) for w, x in zip(weights, terms, strict=True)]
     return tf.cast(tf.add_n(summands) if len(summands) > 1 else summands[0], result)
 
 
-def _sum_in_one_pass(num_bases, dtype, *tensors):
-    split = num_bases + (len(tensors) - num_bases) // 2
+def _sum_in_one_pass(terms, weights, bases, dtype):
+    number = len(terms)
 
     @tf.custom_gradient
     def weighted(*tensors):
-        bases, weights, terms = tensors[:num_bases], tensors[num_bases:split], tensors[split:]
+        pairs = list(zip(tensors[:number], tensors[number : 2 * number], strict=True))
 
         def grad(cotangent):
             wide = tf.cast(cotangent, weights[0].dtype)
-            pairs = list(zip(weights, terms, strict=True))
             return (
+                *[tf.cast(w * wide, x.dtype) for x, w in pairs],
+                *[sum_like(wide * tf.cast(x, wide.dtype), w) for x, w in pairs],
                 *[tf.cast(cotangent, b.dtype) for b in bases],
-                *[sum_like(wide * tf.cast(x, wide.dtype), w) for w, x in pairs],
-                *[tf.cast(w * wide, x.dtype) for w, x in pairs],
             )
 
-        return _fused_sum(*tensors, num_bases=num_bases, dtype=dtype), grad
+        return _fused_sum(*tensors, number=number, dtype=dtype), grad
 
-    return weighted(*tensors)
+    return weighted(*terms, *weights, *bases)
 
 
 @fusion.fused
-def _fused_sum(*tensors, num_bases, dtype):
-    split = num_bases + (len(tensors) - num_bases) // 2
-    pairs = zip(tensors[num_bases:split], tensors[split:], strict=True)
-    products = [w * tf.cast(x, w.dtype) for w, x in pairs]
-    bases = [tf.cast(b, products[0].dtype) for b in tensors[:num_bases]]
-    return tf.cast(tf.add_n([*bases, *products]), dtype)
+def _fused_sum(*tensors, number, dtype):
+    terms, weights, bases = tensors[:number], tensors[number : 2 * number], tensors[2 * number :]
+    products = [w * tf.cast(x, w.dtype) for x, w in zip(terms, weights, strict=True)]
+    return tf.cast(tf.add_n([*[tf.cast(b, weights[0].dtype) for b in bases], *products]), dtype)
 
 
 def sum_like(x: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from homoode_tf.solvers import fusion
 from homoode_tf.solvers.ode.clock import Clock
 from homoode_tf.solvers.ode.flat import Tensors, combine, scale
 from homoode_tf.solvers.ode.problem import Field
@@ -99,9 +100,12 @@ class Stepper:
             field = fields[last or bool(tableau.b[i])]
             stage_time = time(elapsed + tableau.c[i] * length)
             if last and is_final is not None:
-                # A branch, so that a derivative, which would be zero, is not computed.
+                # A branch, so that a derivative, which would be zero, is not computed. Gradients
+                # of its own are what TensorFlow does not find in one.
                 evaluate = functools.partial(field, stage_time, inner)
-                slopes.append(tf.cond(is_final, lambda: _frozen(evaluate()), evaluate))  # noqa: B023
+                with fusion.plain_operations():
+                    slope = tf.cond(is_final, lambda: _frozen(evaluate()), evaluate)  # noqa: B023
+                slopes.append(slope)
             else:
                 slopes.append(field(stage_time, inner))
         size = len(state)
