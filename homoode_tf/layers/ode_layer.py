@@ -66,7 +66,8 @@ class ODELayer(ImplicitLayer):
         final_time: T, in the unit of the dynamics' time; the solve starts at 0.
         **kwargs: Other settings of `homoode_tf.solvers.RungeKutta` for a solver given by name; what
             is not given is as there, but for rtol = atol = 1e-3, gradient="checkpoint", and ten
-            times the tolerances for an adjoint. Keras layer arguments (`name`, `dtype`, ...).
+            times the tolerances for an adjoint without a solver of its own. Keras layer arguments
+            (`name`, `dtype`, ...).
 
     Attributes:
         solver: The solver.
@@ -252,7 +253,8 @@ def _make_solver(solver: Any, settings: Mapping[str, Any]) -> tfp.math.ode.Solve
     if not isinstance(solver, str) or solver not in solvers.names():
         return solvers.get(solver, **settings)
     settings = {**_DEFAULTS, **settings}
-    if not {"num_steps", "step_size"} & settings.keys():
+    # A solver for the adjoint alone has tolerances of its own.
+    if not {"num_steps", "step_size", "adjoint_solver"} & settings.keys():
         settings.setdefault("adjoint_rtol", _ADJOINT_FACTOR * settings["rtol"])
         settings.setdefault("adjoint_atol", _ADJOINT_FACTOR * settings["atol"])
     return solvers.get(solver, **settings)
