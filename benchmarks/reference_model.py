@@ -2,7 +2,7 @@
 """The CIFAR-10 HomoODE as facts that every peer builds from: sizes, weights, constants.
 
 Kernels are (height, width, in, out), dense kernels (in, out); a peer with another layout transposes
-them. Dropout is off, and the initial point stays at the +1, -1, ... where the paper's training
+them. Dropout is off, and the initial point stays at the -1, +1, ... where the paper's training
 starts it, so that all peers compute the same function of the same weights.
 """
 
@@ -66,5 +66,5 @@ def is_trainable(name: str) -> bool:
 
 
 def initial_point() -> np.ndarray:
-    """Returns z(0), one value a channel: +1, -1, +1, ..."""
-    return (1.0 - 2.0 * (np.arange(CHANNELS) % 2)).astype(np.float32)
+    """Returns z(0), one value a channel: -1, +1, -1, ..."""
+    return (2.0 * (np.arange(CHANNELS) % 2) - 1.0).astype(np.float32)

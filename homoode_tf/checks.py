@@ -6,6 +6,8 @@ import numbers
 from collections.abc import Collection
 from typing import Any
 
+import numpy as np
+
 from homoode_tf.errors import InvalidTypeError, InvalidValueError
 
 # What a float32 can hold.
@@ -85,6 +87,8 @@ def in_words(kind: str, **limits: float | None) -> str:
 def _check(name, value, kind, number_type, largest, limits, optional) -> None:
     if value is None and optional:
         return
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
     is_number = isinstance(value, number_type) and not isinstance(value, bool)
     if is_number and (
         abs(value) <= largest
@@ -101,7 +105,15 @@ def _check(name, value, kind, number_type, largest, limits, optional) -> None:
         limits = {**limits, "below": None}
     allowed = in_words(kind, **limits) + (" or None" if optional else "")
     error = InvalidValueError if is_number else InvalidTypeError
-    raise error(f"{name} must be {allowed}, got {value!r}.")
+    raise error(f"{name} must be {allowed}, got {_given(value)}.")
+
+
+def _given(value: Any) -> str:
+    """A value as a message gives it, on one line; of a tensor or a variable, what to do instead."""
+    text = " ".join(repr(value).split())
+    if hasattr(value, "dtype") and not isinstance(value, (np.generic, np.ndarray)):
+        text += ", of which only the value of this moment would count: give a Python number"
+    return text
 
 
 def check_positive(name: str, value: Any, kind: type[Any], optional: bool = False) -> None:
@@ -118,7 +130,7 @@ def check_positive(name: str, value: Any, kind: type[Any], optional: bool = Fals
     if not isinstance(value, kind) or isinstance(value, bool) or not 0 < value < math.inf:
         what = "integer" if kind is numbers.Integral else "finite number"
         none = ", or None" if optional else ""
-        raise InvalidValueError(f"{name} must be a positive {what}{none}, got {value!r}.")
+        raise InvalidValueError(f"{name} must be a positive {what}{none}, got {_given(value)}.")
 
 
 def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:

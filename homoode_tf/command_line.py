@@ -56,6 +56,14 @@ def define_config(meaning: str) -> flags.FlagHolder:
         sys.argv = arguments
 
 
+def read_config(path: str) -> Any:
+    """Executes a config file as `--config=PATH` does, and returns the locked config."""
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", None, "", values, lock_config=True)
+    values([sys.argv[0], f"--config={path}"])
+    return values["config"].value
+
+
 def run(main: Callable[[], None], default_config: pathlib.Path) -> None:
     """Parses the flags, calls `main`, and exits.
 

@@ -13,7 +13,7 @@ from homoode_tf.errors import InvalidTypeError, InvalidValueError
 from homoode_tf.homotopy.corrector import System
 from homoode_tf.homotopy.linear_algebra import DenseJacobian, MatrixFreeJacobian, Residual
 from homoode_tf.homotopy.maps import BY_NAME
-from homoode_tf.homotopy.path import Path, raise_on_failure
+from homoode_tf.homotopy.path import EagerOnlyError, Path, raise_on_failure
 from homoode_tf.homotopy.tracer import StepLengths, Tracer
 
 JACOBIANS = ("auto", "dense", "matrix_free")
@@ -46,8 +46,9 @@ def trace(
     The path is followed by its arc length s, ds^2 = mean(dz^2) + dlambda^2, hence around points
     where lambda turns: each step predicts by the cubic through the last two points and corrects by
     Newton's method orthogonal to the tangent. Steps become shorter after corrections that fail or
-    are slow and where the path bends, and longer after quick ones. The end is at lambda = 1
-    exactly, where Newton's method goes on until
+    are slow and where the path bends, and longer after quick ones; a step that may have passed
+    lambda = 1 is halved until it is certain. The end is at lambda = 1 exactly, where Newton's
+    method goes on until
 
         rms(r(z)) <= atol + rtol rms(r(z0)),   rms the root mean square over all elements.
 
@@ -86,7 +87,7 @@ def trace(
     Raises:
       ValueError: If an argument has a value that is not allowed, or `residual` changes the shape.
       TypeError: If the initial point is not float32 or float64, or `residual` changes the dtype.
-      RuntimeError: If called within a `tf.function`.
+      EagerOnlyError: If called within a `tf.function`; a RuntimeError, too.
       HomotopyError: If the path does not arrive, with on_failure="raise".
 
     Example:
@@ -145,7 +146,10 @@ def trace(
 
 def _check_initial_point(initial_point):
     if not tf.executing_eagerly():
-        raise RuntimeError("trace is a Python loop and must be called eagerly, not in a graph.")
+        raise EagerOnlyError(
+            "trace is a Python loop and must be called eagerly, not in a graph: call it outside of "
+            "tf.function, Keras models and Dataset.map, or with tf.config.run_functions_eagerly."
+        )
     point = tf.convert_to_tensor(initial_point)
     if point.dtype not in (tf.float32, tf.float64):
         raise InvalidTypeError(f"initial_point must be float32 or float64, got {point.dtype.name}.")

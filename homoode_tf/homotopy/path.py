@@ -18,6 +18,7 @@ class PathStatus(enum.IntEnum):
     STEP_UNDERFLOW = -3
     DIVERGED = -4
     SINGULAR_START = -5
+    CLOSED = -6
 
 
 _REMEDIES = {
@@ -33,6 +34,8 @@ _REMEDIES = {
     PathStatus.SINGULAR_START: "the linear system for the first tangent could not be solved; "
     "start where the Jacobian of the residual is regular and finite, try homotopy='fixed_point', "
     "or jacobian='dense' if GMRES may not converge",
+    PathStatus.CLOSED: "the path came back to its start without lambda = 1 on it; "
+    "start elsewhere, or try the other homotopy",
 }
 
 
@@ -47,6 +50,10 @@ class HomotopyError(UserError, ArithmeticError):
     def status(self) -> PathStatus:
         """Why following the path ended."""
         return self.path.status
+
+
+class EagerOnlyError(UserError, RuntimeError):
+    """`trace` was called in a graph."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -63,16 +63,25 @@ class Predictor:
 
         None if lambda does not turn from rising to falling there.
         """
+        if not self._slope(-1.0) > 0.0 > self._slope(0.0):
+            return None
+        return self.length * optimize.brentq(self._slope, -1.0, 0.0)
+
+    def largest_rise_back(self) -> float:
+        """What lambda at such a fold can at most be above that at this point.
+
+        A curve that turns once is below its tangents at both points, which meet at this height; the
+        gap between shrinks with the square of the length.
+        """
+        rising, falling = self._slope(-1.0), -self._slope(0.0)
+        return falling * (float(self.change(-self.length)[-1]) + rising) / (rising + falling)
+
+    def _slope(self, fraction: float) -> float:
+        """The derivative of lambda by h / L."""
         linear, quadratic, cubic = (
             float(part[-1]) for part in (self.tangent, self.quadratic, self.cubic)
         )
-
-        def slope(fraction):
-            return linear * self.length + 2.0 * quadratic * fraction + 3.0 * cubic * fraction**2
-
-        if not slope(-1.0) > 0.0 > slope(0.0):
-            return None
-        return self.length * optimize.brentq(slope, -1.0, 0.0)
+        return linear * self.length + 2.0 * quadratic * fraction + 3.0 * cubic * fraction**2
 
 
 def arc_length(chord: float, tangent: np.ndarray, previous_tangent: np.ndarray) -> float:

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The loop over the steps along a path, and the control of their lengths."""
 
-import contextlib
 import dataclasses
 import math
 
@@ -24,8 +23,8 @@ _SHRINK, _GROW = 0.5, 2.0
 # Where the Jacobian is singular at the solution, Newton's method gains only a factor of about four
 # in the residual each time.
 _MAX_FINAL_CORRECTIONS = 50
-# A path that turns so close below lambda = 1 may touch it there: z^2 = 1 - lambda.
-_TOUCH = 0.01
+# A path has closed where it comes back to its start but for this part of a step.
+_CLOSED_PART = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +109,8 @@ class Tracer:
             self._record(step)
             if step.predictor is None:
                 return PathStatus.SUCCESS
+            if self._has_closed(step):
+                return PathStatus.CLOSED
             if self.system.distance(self.points[0], self.points[-1]) > self.max_distance:
                 return PathStatus.DIVERGED
             predictor = step.predictor
@@ -142,14 +143,34 @@ class Tracer:
         if turn > _MAX_ANGLE:
             raise np.linalg.LinAlgError("the path turns too far")
         arc = arc_length(float(np.linalg.norm(change)), tangent, predictor.tangent)
+        if arc == 0.0:
+            raise np.linalg.LinAlgError("the step is lost in rounding")
         following = Predictor.hermite(tangent, predictor.tangent, change, arc)
         to_fold = following.distance_to_fold()
-        if to_fold is not None:
-            back = following.change(to_fold)
-            if end.parameter + float(back[-1]) >= 1.0 - _TOUCH:
-                with contextlib.suppress(np.linalg.LinAlgError):
-                    return self._land(end.point, back, arc)
+        if to_fold is not None and end.parameter + following.largest_rise_back() >= 1.0:
+            # The path may touch lambda = 1 there, or cross it twice. Where the landing fails, a
+            # shorter step tells which: the bound falls below 1, or lambda = 1 is between its ends.
+            return self._land(end.point, following.change(to_fold), arc)
         return _Step(end, arc, following, _growth(num_corrections, turn))
+
+    def _has_closed(self, step):
+        """Whether a step came back to the start, where lambda rises through 0.
+
+        A path is a line or a circle, and a circle comes back to its start first. For z0 is a
+        regular point, and no other part of the path leads there.
+        """
+        start, end = self.points[-2:]
+        if not start[-1] < 0.0 <= end[-1]:
+            return False
+        predicted = start + start[-1] / (start[-1] - end[-1]) * (end - start)
+        predicted[-1] = 0.0
+        try:
+            found, _ = self._correct(
+                predicted, self._lambda_axis, self.path_tolerance, _MAX_CORRECTIONS, step.length
+            )
+        except np.linalg.LinAlgError:
+            return False
+        return self.system.distance(found.point, self.points[0]) <= _CLOSED_PART * step.length
 
     def _land(self, start, change, length):
         """The end of the path at lambda = 1, near the point after a change."""

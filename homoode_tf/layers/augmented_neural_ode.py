@@ -4,7 +4,7 @@
 import keras
 import tensorflow as tf
 
-from homoode_tf.errors import InvalidValueError
+from homoode_tf.checks import check_integer
 from homoode_tf.layers.neural_ode import NeuralODE
 
 
@@ -48,11 +48,8 @@ class AugmentedNeuralODE(NeuralODE):
 
     def __init__(self, dynamics: keras.layers.Layer, extra_channels: int, **kwargs):
         super().__init__(dynamics, **kwargs)
-        if not isinstance(extra_channels, int) or extra_channels < 0:
-            raise InvalidValueError(
-                f"extra_channels must be an integer of at least 0, got {extra_channels!r}."
-            )
-        self.extra_channels = extra_channels
+        check_integer("extra_channels", extra_channels, at_least=0)
+        self.extra_channels = int(extra_channels)
 
     def initial_state(self, inputs):
         zeros = tf.zeros_like(inputs[..., :1])

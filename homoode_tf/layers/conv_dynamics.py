@@ -2,7 +2,9 @@
 """The convolutional vector field of the HomoODE paper's image classifiers."""
 
 import keras
+import tensorflow as tf
 
+from homoode_tf.checks import check_integer, check_number
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers.group_norm import GroupNormalization
 from homoode_tf.layers.variational_dropout import VariationalDropout
@@ -60,9 +62,11 @@ class ConvDynamics(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if filters < 1:
-            raise InvalidValueError(f"filters must be a positive integer, got {filters!r}.")
-        if groups < 1 or filters % groups:
+        self.supports_masking = True
+        check_integer("filters", filters, at_least=1)
+        check_integer("groups", groups, at_least=1)
+        check_number("dropout_rate", dropout_rate, at_least=0, below=1)
+        if filters % groups:
             raise InvalidValueError(f"groups must divide filters={filters}, got groups={groups!r}.")
         self.filters = int(filters)
         self.groups = int(groups)
@@ -107,7 +111,8 @@ class ConvDynamics(keras.layers.Layer):
             part.build(z_shape)
 
     def call(self, z, x=None, training=False):
-        return self._evaluate(z, x, training, convolved=lambda y: y)
+        # The identity is without a mask, of which a convolution would warn.
+        return self._evaluate(z, x, training, convolved=tf.identity)
 
     def _convolved_shape(self, z_shape):
         """Shape of what the convolutions see."""

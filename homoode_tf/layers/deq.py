@@ -117,8 +117,7 @@ class DEQ(SharedStart):
                 "dynamics with call(self, z, x)."
             )
         checks.check_choice("gradient", gradient, fixed_point.MODES)
-        if not jacobian_weight >= 0:
-            raise InvalidValueError(f"jacobian_weight must be at least 0, got {jacobian_weight!r}.")
+        checks.check_number("jacobian_weight", jacobian_weight, at_least=0)
         settings = {name: value for name, value in settings.items() if value is not None}
         if isinstance(solver, str) and solver in fixed_point.names():
             settings = {**_DEFAULTS, **settings}

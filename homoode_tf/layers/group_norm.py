@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from homoode_tf.checks import check_integer, check_number
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers.normalization import normalize
 
@@ -51,10 +52,9 @@ class GroupNormalization(keras.layers.Layer):
 
     def __init__(self, groups: int = 32, epsilon: float = 1e-5, **kwargs):
         super().__init__(**kwargs)
-        if groups < 1:
-            raise InvalidValueError(f"groups must be a positive integer, got {groups!r}.")
-        if epsilon <= 0:
-            raise InvalidValueError(f"epsilon must be positive, got {epsilon!r}.")
+        self.supports_masking = True
+        check_integer("groups", groups, at_least=1)
+        check_number("epsilon", epsilon, above=0)
         self.groups = int(groups)
         self.epsilon = float(epsilon)
 

@@ -27,6 +27,9 @@ class ImplicitLayer(keras.layers.Layer):
     The state is float32 even under a half-precision policy (float64 under "float64"), so that the
     solver has the digits it needs; the dynamics computes in its own dtype policy.
 
+    A Keras mask of positions passes through to the output; the layer itself solves for all
+    positions, masked or not, and the dynamics sees no mask.
+
     Args:
         dynamics: Keras layer called as `dynamics(z, x)`, or `dynamics(z)` by layers without a
             condition; a first argument of its `call` named `t` or `time` gets the time, a scalar or
@@ -50,6 +53,7 @@ class ImplicitLayer(keras.layers.Layer):
 
     def __init__(self, dynamics: keras.layers.Layer, **kwargs):
         super().__init__(**kwargs)
+        self.supports_masking = True
         self.dynamics = dynamics
         self._dynamics_takes_time = _takes_time(dynamics, self.has_condition)
 
@@ -135,7 +139,8 @@ class ImplicitLayer(keras.layers.Layer):
 
     def prepare(self, inputs: Any) -> tf.Tensor:
         """Returns inputs as a call gets them: a tensor of the layer's compute dtype, once built."""
-        inputs = tf.cast(tf.convert_to_tensor(inputs), self.compute_dtype)
+        # The identity is without the mask, which the dynamics would see in some evaluations only.
+        inputs = tf.identity(tf.cast(tf.convert_to_tensor(inputs), self.compute_dtype))
         if not self.built:
             self.build(inputs.shape)
         return inputs

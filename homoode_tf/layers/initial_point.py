@@ -8,12 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from homoode_tf import identifiers
+from homoode_tf.checks import check_number
 from homoode_tf.errors import InvalidValueError
 
 
 def _alternating(shape, dtype=None):
-    """+1, -1, +1, ... along the channels."""
-    return (1.0 - 2.0 * (np.arange(shape[-1]) % 2)).astype(dtype or "float32")
+    """-1, +1, -1, ... along the channels."""
+    return (2.0 * (np.arange(shape[-1]) % 2) - 1.0).astype(dtype or "float32")
 
 
 class InitialPoint(keras.layers.Layer):
@@ -67,15 +68,35 @@ class ZerosInitialPoint(InitialPoint):
 
 @keras.saving.register_keras_serializable(package="homoode_tf")
 class AlternatingInitialPoint(InitialPoint):
-    """z(0) = +1, -1, +1, ... along the channels, where the reference's learned point starts.
+    """z(0) = -1, +1, -1, ... along the channels, where the authors' learned point starts.
+
+    Theirs is a convolution of ones with weights -1, +1, -1, ..., normalised.
+
+    Args:
+        first: Of the first channel: -1, or +1 for the other order.
+        **kwargs: Keras layer arguments (`name`, `dtype`, ...).
 
     Example:
         >>> AlternatingInitialPoint()(tf.zeros([1, 4])).numpy().tolist()
-        [[1.0, -1.0, 1.0, -1.0]]
+        [[-1.0, 1.0, -1.0, 1.0]]
     """
 
+    def __init__(self, first: int = -1, **kwargs):
+        super().__init__(**kwargs)
+        if first not in (-1, 1):
+            raise InvalidValueError(f"first must be -1 or 1, got {first!r}.")
+        self.first = first
+
     def build(self, input_shape):
-        self.value = _alternating((input_shape[-1],))
+        self.value = -self.first * _alternating((input_shape[-1],))
+
+    def get_config(self):
+        return {**super().get_config(), "first": self.first}
+
+    @classmethod
+    def from_config(cls, config):
+        # A file that does not say it is from when the order began with +1.
+        return cls(**{"first": 1, **config})
 
 
 @keras.saving.register_keras_serializable(package="homoode_tf")
@@ -94,7 +115,7 @@ class LearnedInitialPoint(InitialPoint):
 
     Args:
         initializer: Initializer of the (channels,) vector; any Keras identifier, or
-            "alternating" for the reference's +-1.
+            "alternating" for the authors' -1, +1, -1, ...
         loss_weight: Factor of the added loss.
         **kwargs: Keras layer arguments (`name`, `dtype`, ...).
 
@@ -112,8 +133,7 @@ class LearnedInitialPoint(InitialPoint):
 
     def __init__(self, initializer="alternating", loss_weight: float = 1.0, **kwargs):
         super().__init__(**kwargs)
-        if loss_weight <= 0:
-            raise InvalidValueError(f"loss_weight must be positive, got {loss_weight!r}.")
+        check_number("loss_weight", loss_weight, above=0)
         self.initializer = (
             initializer if initializer == "alternating" else keras.initializers.get(initializer)
         )
@@ -170,8 +190,7 @@ class RunningMeanInitialPoint(InitialPoint):
 
     def __init__(self, momentum: float = 0.99, **kwargs):
         super().__init__(**kwargs)
-        if not 0 <= momentum < 1:
-            raise InvalidValueError(f"momentum must be in [0, 1), got {momentum!r}.")
+        check_number("momentum", momentum, at_least=0, below=1)
         self.momentum = float(momentum)
 
     def build(self, input_shape):

@@ -2,6 +2,7 @@
 """The solve that all continuous-depth layers share: z' = F(t, z; x) from 0 to the final time."""
 
 import dataclasses
+import numbers
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -9,7 +10,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from homoode_tf import solvers
+from homoode_tf import checks, solvers
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers.implicit_layer import ImplicitLayer
 from homoode_tf.solvers.ode import lookup, statement
@@ -63,10 +64,12 @@ class ODELayer(ImplicitLayer):
             else `homoode_tf.solvers.get` knows.
         rtol: Relative tolerance of a solver given by name.
         atol: Absolute tolerance of a solver given by name.
-        final_time: T, in the unit of the dynamics' time; the solve starts at 0.
+        final_time: T, a positive number of Python or NumPy, in the unit of the dynamics' time; the
+            solve starts at 0. A tensor or variable is refused: only its value now would count.
         **kwargs: Other settings of `homoode_tf.solvers.RungeKutta` for a solver given by name; what
             is not given is as there, but for rtol = atol = 1e-3, gradient="checkpoint", and ten
-            times the tolerances for an adjoint. Keras layer arguments (`name`, `dtype`, ...).
+            times the tolerances for an adjoint without a solver of its own. Keras layer arguments
+            (`name`, `dtype`, ...).
 
     Attributes:
         solver: The solver.
@@ -92,8 +95,7 @@ class ODELayer(ImplicitLayer):
         settings = {"rtol": rtol, "atol": atol}
         settings |= {name: kwargs.pop(name) for name in _SETTINGS if name in kwargs}
         super().__init__(dynamics, **kwargs)
-        if not final_time > 0:
-            raise InvalidValueError(f"final_time must be positive, got {final_time!r}.")
+        checks.check_number("final_time", final_time, above=0)
         self.final_time = float(final_time)
         self.solver = _make_solver(solver, settings)
         # Where XLA cannot compile the backward pass, Keras's jit_compile="auto" is to know.
@@ -249,12 +251,12 @@ def _make_solver(solver: Any, settings: Mapping[str, Any]) -> tfp.math.ode.Solve
     """The solver of a layer: settings are for one given by name."""
     settings = {name: value for name, value in settings.items() if value is not None}
     for name in ("rtol", "atol"):
-        if not settings.get(name, 1.0) > 0:
-            raise InvalidValueError(f"{name} must be positive, got {settings[name]!r}.")
+        checks.check_positive(name, settings.get(name, 1.0), numbers.Real)
     if not isinstance(solver, str) or solver not in solvers.names():
         return solvers.get(solver, **settings)
     settings = {**_DEFAULTS, **settings}
-    if not {"num_steps", "step_size"} & settings.keys():
+    # A solver for the adjoint alone has tolerances of its own.
+    if not {"num_steps", "step_size", "adjoint_solver"} & settings.keys():
         settings.setdefault("adjoint_rtol", _ADJOINT_FACTOR * settings["rtol"])
         settings.setdefault("adjoint_atol", _ADJOINT_FACTOR * settings["atol"])
     return solvers.get(solver, **settings)

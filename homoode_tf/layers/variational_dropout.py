@@ -4,7 +4,7 @@
 import keras
 import tensorflow as tf
 
-from homoode_tf.errors import InvalidValueError
+from homoode_tf.checks import check_number
 
 
 @keras.saving.register_keras_serializable(package="homoode_tf")
@@ -42,8 +42,8 @@ class VariationalDropout(keras.layers.Layer):
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs):
         super().__init__(**kwargs)
-        if not 0 <= rate < 1:
-            raise InvalidValueError(f"rate must be in [0, 1), got {rate!r}.")
+        self.supports_masking = True
+        check_number("rate", rate, at_least=0, below=1)
         self.rate = float(rate)
         self.seed = seed
         if self.rate > 0:

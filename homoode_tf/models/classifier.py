@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from homoode_tf.checks import check_number
+
 
 @keras.saving.register_keras_serializable(package="homoode_tf")
 class ImageClassifier(keras.Model):
@@ -48,6 +50,9 @@ class ImageClassifier(keras.Model):
         self.stem = stem
         self.implicit = implicit
         self.head = head
+        for name, values in (("mean", mean), ("std", std)):
+            for value in values:
+                check_number(name, value)
         self.mean = tuple(float(value) for value in mean)
         self.std = tuple(float(value) for value in std)
 

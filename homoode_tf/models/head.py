@@ -3,6 +3,7 @@
 
 import keras
 
+from homoode_tf.checks import check_integer, check_number
 from homoode_tf.layers import GroupNormalization
 from homoode_tf.models.initializers import BATCH_NORM_EPSILON, kernel_initializer
 
@@ -41,6 +42,10 @@ class Head(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
+        counts = {"channels": channels, "num_classes": num_classes, "groups": groups}
+        for name, value in counts.items():
+            check_integer(name, value, at_least=1)
+        check_number("batch_norm_momentum", batch_norm_momentum, at_least=0, at_most=1)
         self.channels = int(channels)
         self.num_classes = int(num_classes)
         self.groups = int(groups)

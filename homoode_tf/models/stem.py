@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import keras
 
+from homoode_tf.checks import check_integer, check_number
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.models.initializers import BATCH_NORM_EPSILON, kernel_initializer
 
@@ -45,6 +46,8 @@ class Stem(keras.layers.Layer):
             raise InvalidValueError(
                 f"strides must be two numbers, each 1 or 2, got {tuple(strides)!r}."
             )
+        check_integer("channels", channels, at_least=1)
+        check_number("batch_norm_momentum", batch_norm_momentum, at_least=0, at_most=1)
         self.channels = int(channels)
         self.strides = tuple(strides)
         self.batch_norm_momentum = float(batch_norm_momentum)

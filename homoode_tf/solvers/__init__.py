@@ -10,9 +10,10 @@ TensorShape([1, 3])
 """
 
 from homoode_tf.solvers.ode import tableaus
-from homoode_tf.solvers.ode.lookup import get, names, serialize
+from homoode_tf.solvers.ode.lookup import get, names
 from homoode_tf.solvers.ode.results import Diagnostics, SolverError, SolverInternalState, Status
 from homoode_tf.solvers.ode.runge_kutta import RungeKutta
+from homoode_tf.solvers.ode.saved import serialize
 from homoode_tf.solvers.ode.settings import GRADIENTS, STEP_CONTROLS, Settings
 from homoode_tf.solvers.ode.tableau import ButcherTableau
 

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from homoode_tf import homotopy
+from homoode_tf.errors import UserError
 from homoode_tf.homotopy import HomotopyError, PathStatus
 from tests.homotopy.systems import each_jacobian, root_mean_square, rosenbrock, t
 
@@ -19,6 +20,11 @@ def ends_at_one_half(z):
     return tf.sqrt(z) + 1.0
 
 
+def circle(z):
+    # The Newton path stays on the circle, where the first component is never 0.
+    return tf.stack([2.0 + z[0], tf.reduce_sum(z**2) - 1.0])
+
+
 FAILURES = (
     ("MAX_NUM_STEPS", no_zero, 1.0, {"max_num_steps": 20}, "raise max_num_steps"),
     ("DIVERGED", no_zero, 1.0, {"max_distance": 5.0}, "no zero on this path"),
@@ -26,6 +32,10 @@ FAILURES = (
     ("STEP_UNDERFLOW", ends_at_one_half, 1.0, {"min_step_length": 0.01}, "out of reach"),
     ("NON_FINITE", tf.math.log, -1.0, {}, "not finite at the initial point"),
     ("SINGULAR_START", no_zero, 0.0, {}, "homotopy='fixed_point'"),
+    # Far out the states are so large that float32 cannot tell the next from the last.
+    ("STEP_UNDERFLOW", no_zero, 3.0, {"dtype": tf.float32}, "use float64"),
+    ("CLOSED", circle, [np.cos(1.0), np.sin(1.0)], {}, "came back to its start"),
+    ("CLOSED", circle, [-0.6, -0.8], {"dtype": tf.float32}, "try the other homotopy"),
 )
 
 
@@ -33,15 +43,18 @@ FAILURES = (
 @pytest.mark.parametrize(("status", "residual", "start", "options", "message"), FAILURES)
 def test_failures_have_a_status_and_raise(status, residual, start, options, message, jacobian):
     options = {"jacobian": jacobian, **options}
-    path = homotopy.trace(residual, t([start]), on_failure="return", **options)
+    start = tf.constant(np.atleast_1d(start), options.pop("dtype", tf.float64))
+    path = homotopy.trace(residual, start, on_failure="return", **options)
     assert path.status == PathStatus[status] and path.status < 0 and not path.success
     np.testing.assert_array_equal(path.state, path.states[-1])
     assert len(path.lambdas) == len(path.states) == len(path.arc_lengths)
     np.testing.assert_allclose(
-        path.residual_norm, root_mean_square(residual(path.state)), rtol=1e-12
+        path.residual_norm,
+        root_mean_square(residual(path.state)),
+        rtol=10 * np.finfo(start.dtype.as_numpy_dtype).eps,
     )
     with pytest.raises(HomotopyError, match=message) as caught:
-        homotopy.trace(residual, t([start]), **options)
+        homotopy.trace(residual, start, **options)
     assert caught.value.status == path.status
     np.testing.assert_array_equal(caught.value.path.states, path.states)
     reached = f"Reached lambda {float(path.lambdas[-1]):.6g} after arc length"
@@ -103,9 +116,12 @@ def test_refuses_points_and_residuals_that_do_not_fit(residual, start, error, me
         homotopy.trace(residual, start, jacobian=jacobian)
 
 
-def test_must_run_eagerly():
-    with pytest.raises(RuntimeError, match="must be called eagerly"):
-        tf.function(lambda z: homotopy.trace(tf.atan, z).state)(t([3.0]))
+@pytest.mark.parametrize("autograph", [True, False])
+def test_must_run_eagerly(autograph):
+    solve = tf.function(lambda z: homotopy.trace(tf.atan, z).state, autograph=autograph)
+    for error in (UserError, RuntimeError):
+        with pytest.raises(error, match="must be called eagerly.*outside of tf.function"):
+            solve(t([3.0]))
 
 
 def test_tolerances_mean_the_residual():

@@ -103,9 +103,10 @@ def test_step_lengths_stay_within_their_bounds():
     assert len(longer.lambdas) < len(path.lambdas)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("name", HOMOTOPIES)
-def test_a_start_that_is_a_zero_is_returned(name):
-    path = homotopy.trace(rosenbrock, t([1.0, 1.0]), homotopy=name)
+def test_a_start_that_is_a_zero_is_returned(name, dtype):
+    path = homotopy.trace(rosenbrock, tf.constant([1.0, 1.0], dtype), homotopy=name)
     np.testing.assert_array_equal(path.states, np.ones([2, 2]))
     np.testing.assert_array_equal(path.lambdas, [0.0, 1.0])
     assert path.success and path.num_evaluations == 1

@@ -339,11 +339,11 @@ class TestErrors:
             make(name, gradient="adjoin")
 
     def test_of_single_layers(self):
-        with pytest.raises(ValueError, match="extra_channels must be an integer of at least 0"):
+        with pytest.raises(ValueError, match="extra_channels must be an integer at least 0"):
             AugmentedNeuralODE(DenseDynamics(4), extra_channels=-1)
         with pytest.raises(ValueError, match="A fixed point has no time"):
             DEQ(TimedConvDynamics(4, groups=2))
-        with pytest.raises(ValueError, match="jacobian_weight must be at least 0"):
+        with pytest.raises(ValueError, match="jacobian_weight must be a number at least 0"):
             DEQ(DenseDynamics(4), jacobian_weight=-1.0)
 
 

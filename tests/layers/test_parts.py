@@ -110,7 +110,7 @@ class TestVariationalDropout:
         np.testing.assert_allclose(tape.gradient(z, x), z, rtol=1e-5)
 
     def test_errors(self):
-        with pytest.raises(ValueError, match=r"rate must be in \[0, 1\)"):
+        with pytest.raises(ValueError, match="rate must be a number at least 0 and below 1"):
             VariationalDropout(1.0)
 
 
@@ -148,6 +148,24 @@ class TestInitialPoint:
         assert z0.shape == (2, 3, 5, 4) and z0.dtype == dtype
         assert (z0.numpy() == z0.numpy()[:1, :1, :1]).all()
         assert point(random(1, 7, 2, 4)).shape == (1, 7, 2, 4)
+
+    @pytest.mark.parametrize("name", ["alternating", "learned", "running_mean"])
+    def test_begins_as_that_of_the_authors(self, name):
+        z0 = initial_point.get(name)(tf.zeros([1, 5]))
+        np.testing.assert_array_equal(z0, [[-1.0, 1.0, -1.0, 1.0, -1.0]])
+
+    def test_a_saved_one_keeps_its_order(self):
+        point = initial_point.AlternatingInitialPoint()
+        saved = keras.saving.serialize_keras_object(point)
+        again = initial_point.get(saved)
+        np.testing.assert_array_equal(again(tf.zeros([1, 2])), [[-1.0, 1.0]])
+        # As it was written before the order changed.
+        del saved["config"]["first"]
+        again = initial_point.get(saved)
+        np.testing.assert_array_equal(again(tf.zeros([1, 2])), [[1.0, -1.0]])
+        assert again.get_config()["first"] == 1
+        with pytest.raises(ValueError, match="first must be -1 or 1, got 0"):
+            initial_point.get("alternating", first=0)
 
     @pytest.mark.parametrize("gradient", ["adjoint", "backprop"])
     def test_input_starts_at_the_condition_and_takes_the_gradient(self, gradient):

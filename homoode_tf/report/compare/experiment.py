@@ -4,6 +4,8 @@
 import copy
 import dataclasses
 import json
+import math
+import numbers
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +18,8 @@ from homoode_tf.errors import InvalidValueError
 from homoode_tf.training.files.workdir import Workdir
 
 _FIELDS = ("recipe", "models", "seeds", "parameter_tolerance")
+# A result without these, as finite numbers, is none.
+_JUDGED = ("validation_accuracy", "test_accuracy", "test_loss")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,15 +48,29 @@ class Member:
         """What it leaves instead of a result where it failed."""
         return self.workdir / "failure.json"
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether it has a result, be it of no use."""
+        return Workdir(self.workdir).result.exists()
+
     def outcome(self) -> dict[str, Any] | None:
-        """The content of its `result.json`, or {"failure": the last line of its log}.
+        """The content of its `result.json`, or {"failure": why there is no figure}.
 
         None while it has neither.
+
+        Raises:
+            WorkdirError: If its folder was made by another config, or a file of it is damaged.
         """
-        for path in (Workdir(self.workdir).result, self.failure):
-            if path.exists():
-                return json.loads(path.read_text())
-        return None
+        folder = Workdir(self.workdir)
+        if self.is_complete or folder.config.exists():
+            folder.check(self.config)
+        if (result := folder.read_result()) is None:
+            return json.loads(self.failure.read_text()) if self.failure.exists() else None
+        for name in _JUDGED:
+            value = result.get(name)
+            if not (isinstance(value, numbers.Real) and math.isfinite(value)):
+                return {"failure": f"it ended with {name} = {value}, which is no finite number"}
+        return result
 
 
 class Experiment:

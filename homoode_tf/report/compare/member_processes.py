@@ -21,6 +21,7 @@ from typing import Any
 
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.report.compare.experiment import Member
+from homoode_tf.training.files.workdir import plain, write_atomically
 from homoode_tf.training.interruption import Interrupted, Interruption
 
 # What a process returns that a signal has killed, or stopped in order, and which signal that was.
@@ -34,13 +35,14 @@ _POLL_SECONDS = 0.1
 
 
 def train(
-    members: Sequence[Member], data_dir: str | None, jobs: int = 1
+    members: Sequence[Member], data_dir: str | None, jobs: int = 1, recipe: str | None = None
 ) -> Iterator[tuple[Member, dict[str, Any]]]:
     """Trains members, or goes on training them, each in a process of its own.
 
-    What a process prints goes to `log.txt` in its member's folder. A member that is complete, or
-    has failed before, is left as it is: delete `failure.json` to try it again. `jobs` processes run
-    at a time, each on its own share of the processor's cores.
+    What a process prints goes to `log.txt` in its member's folder. A member that is complete is
+    left as it is; one that has failed is tried again. `jobs` processes run at a time, each on its
+    own share of the processor's cores, and each reads the config file `recipe`, which may register
+    parts of the user's own.
 
     Yields:
         Each member when it ends, with its outcome.
@@ -49,8 +51,11 @@ def train(
         Interrupted: If this process or one of its own was interrupted. Whatever ends this generator
             early interrupts all its processes, and each saves where it stands.
         InvalidValueError: If jobs is below one or above the number of cores.
+        WorkdirError: If the folder of any member was made by another config; nothing has run then.
     """
     shares = _shares(jobs)
+    for member in members:
+        member.outcome()
     waiting, running = collections.deque(members), {}
     with Interruption() as interruption:
         try:
@@ -58,11 +63,11 @@ def train(
                 interruption.check()
                 while waiting and shares:
                     member = waiting.popleft()
-                    if (outcome := member.outcome()) is not None:
-                        yield member, outcome
+                    if member.is_complete:
+                        yield member, member.outcome()
                         continue
                     cores = shares.pop(0)
-                    running[_start(member, data_dir, cores)] = member, cores
+                    running[_start(member, data_dir, cores, recipe)] = member, cores
                 for process in [p for p in running if p.poll() is not None]:
                     member, cores = running.pop(process)
                     shares.append(cores)
@@ -90,13 +95,17 @@ def _shares(jobs: int) -> list[list[int] | None]:
     return [cores[size * number : size * (number + 1)] for number in range(jobs)]
 
 
-def _start(member: Member, data_dir: str | None, cores: Sequence[int] | None) -> subprocess.Popen:
+def _start(
+    member: Member, data_dir: str | None, cores: Sequence[int] | None, recipe: str | None
+) -> subprocess.Popen:
     member.workdir.mkdir(parents=True, exist_ok=True)
+    member.failure.unlink(missing_ok=True)
     task = {
-        "config": member.config.to_json(),
+        "config": plain(member.config),
         "workdir": str(member.workdir),
         "data_dir": data_dir,
         "cores": cores,
+        "recipe": recipe,
     }
     command = [sys.executable, *_PROGRAM, json.dumps(task)]
     with member.log.open("a") as log:
@@ -115,7 +124,5 @@ def _outcome(member: Member, status: int) -> dict[str, Any]:
     lines = [line.strip() for line in member.log.read_text(errors="replace").splitlines()]
     last_line = next((line for line in reversed(lines) if line), f"status {status}")
     outcome = {"failure": last_line}
-    # Killed from outside it may be resumed; what it ended with itself would come again.
-    if status > 0:
-        member.failure.write_text(json.dumps(outcome))
+    write_atomically(member.failure, json.dumps(outcome))
     return outcome

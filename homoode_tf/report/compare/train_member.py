@@ -8,18 +8,20 @@ from collections.abc import Sequence
 
 import ml_collections
 
-from homoode_tf import training
+from homoode_tf import command_line, training
 from homoode_tf.training.interruption import Interrupted
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Trains; `arguments` is a JSON object with config (as JSON), workdir, data_dir and cores."""
+    """Trains; `arguments` is a JSON object with config, workdir, data_dir, cores and recipe."""
     task = json.loads(arguments[0])
     if task["cores"]:
         # Before TensorFlow makes its threads, one for each core it may use.
         os.sched_setaffinity(0, task["cores"])
+    if task["recipe"]:
+        command_line.read_config(task["recipe"])
     # JSON has no tuples, which a run's folder tells from lists no more than this does.
-    config = ml_collections.ConfigDict(json.loads(task["config"])).lock()
+    config = ml_collections.ConfigDict(task["config"]).lock()
     try:
         training.train(config, task["workdir"], task["data_dir"], "one_device")
     except Interrupted as error:

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The continuous adjoint: constant memory, and as exact as its own tolerance."""
 
+import operator
+
 import tensorflow as tf
 
 from homoode_tf.solvers.ode.flat import Tensors, add, dot, expand, gather, wide_dtype
+from homoode_tf.solvers.ode.foreign import ForeignSolver
 from homoode_tf.solvers.ode.loop import Loop
 from homoode_tf.solvers.ode.own_gradient import Gradients, OwnGradient, vector_jacobian
 from homoode_tf.solvers.ode.problem import Field, Problem
@@ -53,15 +56,8 @@ class Adjoint(OwnGradient):
                 integrands=integrands,
                 integrals=integrals,
             )
-            back = Loop(backwards, self._settings.adjoint).run(step_size)
-            adjoint = back.final_state[len(state) :]
-            return (
-                self.check(back.diagnostics, "adjoint solve", adjoint, _ADVICE),
-                back.integrals,
-                back.diagnostics.step_size,
-                evaluations + back.diagnostics.num_ode_fn_evaluations,
-                by_times,
-            )
+            end, integrals, step_size, cost = self._solve_back(backwards, step_size)
+            return end[len(state) :], integrals, step_size, evaluations + cost, by_times
 
         carry = (
             [tf.zeros_like(y) for y in state],
@@ -82,6 +78,18 @@ class Adjoint(OwnGradient):
                 maximum_iterations=times.shape[0],
             )
         return self._scaled(problem, size, *carry)
+
+    def _solve_back(self, backwards: Problem, step_size: tf.Tensor):
+        """State and integrals at the end, the next step size, and the number of evaluations."""
+        settings = self._settings.adjoint
+        if settings is None:
+            solver = ForeignSolver(self._settings.adjoint_solver)
+            end, integrals, evaluations = solver.solve_to_end(backwards)
+            return end, integrals, step_size, evaluations
+        back = Loop(backwards, settings).run(step_size)
+        found = back.diagnostics
+        end = self.check(found, "adjoint solve", list(back.final_state), _ADVICE)
+        return end, back.integrals, found.step_size, found.num_ode_fn_evaluations
 
     def _scaled(self, problem, size, adjoint, integrals, _, evaluations, by_times) -> Gradients:
         """The gradients of the loss from those of the loss of size one."""
@@ -126,7 +134,8 @@ class Adjoint(OwnGradient):
     def _first_step_back(self, solution: Solution) -> tf.Tensor:
         """The forward solve's last step size fits a backward solve of the same tolerance."""
         ours, theirs = self._settings.adjoint, self._settings
-        same = (ours.tableau, ours.rtol, ours.atol) == (theirs.tableau, theirs.rtol, theirs.atol)
+        chosen = operator.attrgetter("tableau", "rtol", "atol")
+        same = ours is not None and chosen(ours) == chosen(theirs)
         last = tf.reduce_min(solution.diagnostics.step_size)
         return last if same else -tf.ones_like(last)
 

@@ -6,6 +6,8 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from homoode_tf.solvers.ode.clock import Clock
+from homoode_tf.solvers.ode.flat import Tensors
 from homoode_tf.solvers.ode.problem import Problem
 from homoode_tf.solvers.ode.results import Solution
 
@@ -13,8 +15,8 @@ from homoode_tf.solvers.ode.results import Solution
 class ForeignSolver:
     """Any `tfp.math.ode.Solver`, asked to solve a `Problem` on flat lists.
 
-    Its adjoint's evaluations are counted, and a field that is not finite ends the solve, on which
-    TFP's own solvers loop for ever.
+    Its adjoint's evaluations are counted, a field that is not finite ends the solve, on which TFP's
+    own solvers loop for ever, and a solve that does not arrive is an error.
 
     Args:
       solver: The solver.
@@ -41,7 +43,43 @@ class ForeignSolver:
         if type(solver).solve is tfp.math.ode.Solver.solve:
             solver = _Counting(solver, problem)
         results = solver.solve(ode_fn, problem.initial_time, state, times, constants=constants)
-        return Solution(results.times, [results.states], results.diagnostics)
+        states = _require_success(results.diagnostics, solver.name, results.states)
+        return Solution(results.times, [states], results.diagnostics)
+
+    def solve_to_end(self, problem: Problem) -> tuple[Tensors, Tensors, tf.Tensor]:
+        """Solves a problem of any components and integrals, whichever way time runs.
+
+        Such solvers know one direction of time, and not all of them several components: so time
+        counts from the start, and state and integrals are one vector.
+
+        Returns:
+          The final state, the integrals there, and the number of evaluations.
+        """
+        clock, like = Clock.of(problem), [*problem.initial_state, *problem.integrals]
+        integrated, dtype = problem.integrands or problem.field, like[0].dtype
+        sizes = [y.shape.num_elements() for y in like]
+        sizes = [tf.size(y) if size is None else size for y, size in zip(like, sizes, strict=True)]
+
+        def flat(tensors):
+            return tf.concat([tf.reshape(tf.cast(x, dtype), [-1]) for x in tensors], 0)
+
+        def unflat(vector):
+            parts = zip(tf.split(vector, sizes), like, strict=True)
+            return [tf.ensure_shape(tf.reshape(x, tf.shape(y)), y.shape) for x, y in parts]
+
+        def ode_fn(elapsed, vector):
+            state = unflat(vector)[: len(problem.initial_state)]
+            return _require_finite(
+                clock.signed(flat(integrated(clock.time(elapsed), state))), elapsed
+            )
+
+        start, name = tf.zeros_like(clock.span), self.solver.name
+        results = self.solver.solve(ode_fn, start, flat(like), clock.span[tf.newaxis])
+        end = _require_success(results.diagnostics, name, results.states[0])
+        ends = [tf.cast(x, y.dtype) for x, y in zip(unflat(end), like, strict=True)]
+        split = len(problem.initial_state)
+        evaluations = tf.cast(results.diagnostics.num_ode_fn_evaluations, tf.int32)
+        return ends[:split], ends[split:], evaluations
 
 
 class _Counting(tfp.math.ode.Solver):
@@ -82,3 +120,12 @@ def _require_finite(derivative: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
     )
     with tf.control_dependencies([check] if check is not None else []):
         return tf.identity(derivative)
+
+
+def _require_success(diagnostics: tfp.math.ode.Diagnostics, name: str, x: tf.Tensor) -> tf.Tensor:
+    check = tf.debugging.Assert(
+        diagnostics.status >= 0,
+        [f"{name} did not reach the final time: raise its max_num_steps or loosen its tolerances."],
+    )
+    with tf.control_dependencies([check] if check is not None else []):
+        return tf.identity(x)

@@ -2,10 +2,11 @@
 """Proportional-integral control of the step size."""
 
 import dataclasses
+import math
 
 import tensorflow as tf
 
-from homoode_tf.errors import InvalidValueError
+from homoode_tf.checks import check_number
 
 _SMALLEST_RATIO = 1e-10
 
@@ -32,12 +33,9 @@ class PIController:
             "safety_factor": self.safety,
             "min_step_size_factor": self.min_factor,
         }.items():
-            if not 0.0 < value < 1.0:
-                raise InvalidValueError(f"{name} must lie between 0 and 1, got {value}.")
-        if not self.max_factor > 1.0:
-            raise InvalidValueError(
-                f"max_step_size_factor must be larger than 1, got {self.max_factor}."
-            )
+            check_number(name, value, above=0, below=1)
+        if not (isinstance(self.max_factor, float) and self.max_factor == math.inf):
+            check_number("max_step_size_factor", self.max_factor, above=1)
 
     def factor(
         self, ratio: tf.Tensor, previous_ratio: tf.Tensor, after_rejection: tf.Tensor

@@ -14,8 +14,9 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from homoode_tf import identifiers
 from homoode_tf.errors import InvalidTypeError, InvalidValueError
-from homoode_tf.solvers.ode import statement, tableaus
+from homoode_tf.solvers.ode import saved, statement, tableaus
 from homoode_tf.solvers.ode.adjoint import Adjoint
 from homoode_tf.solvers.ode.backprop import Backprop
 from homoode_tf.solvers.ode.checkpoint import Checkpoint
@@ -76,7 +77,9 @@ class RungeKutta(tfp.math.ode.Solver):
       adjoint_rtol: Relative tolerance of the adjoint equation; None means rtol.
       adjoint_atol: Absolute tolerance of the adjoint equation, whose solution is scaled to size
         one; None means atol.
-      adjoint_solver: Another `RungeKutta` (or its config) for the adjoint equation.
+      adjoint_solver: Another `tfp.math.ode.Solver` (or its saved description) for the adjoint
+        equation; one that is no `RungeKutta`, such as `tfp.math.ode.BDF` where the equation is
+        stiff, has its own tolerances, and judges the gradients by weights with the rest.
       safety_factor: Factor by which a step size stays below the largest expected to be accepted.
       min_step_size_factor: Least change of the step size from one step to the next.
       max_step_size_factor: Largest change.
@@ -109,10 +112,11 @@ class RungeKutta(tfp.math.ode.Solver):
             )
         adjoint_solver = settings.get("adjoint_solver")
         if isinstance(adjoint_solver, Mapping):
-            adjoint_solver = RungeKutta.from_config(adjoint_solver)
-        if adjoint_solver is not None and not isinstance(adjoint_solver, RungeKutta):
+            adjoint_solver = _from_description(adjoint_solver)
+        if adjoint_solver is not None and not isinstance(adjoint_solver, tfp.math.ode.Solver):
             raise InvalidTypeError(
-                f"adjoint_solver must be a RungeKutta solver, got {adjoint_solver!r}."
+                "adjoint_solver must be a tfp.math.ode.Solver, such as RungeKutta('tsit5') or "
+                f"tfp.math.ode.BDF(), got {adjoint_solver!r}."
             )
         self.settings = Settings(
             **{**settings, "tableau": tableau, "adjoint_solver": adjoint_solver}
@@ -142,15 +146,17 @@ class RungeKutta(tfp.math.ode.Solver):
         """The arguments that make this solver again, as plain values.
 
         Raises:
-          ValueError: If the first step size is a tensor.
+          ValueError: If the first step size is a tensor, or the adjoint solver cannot be saved.
         """
         config = self._arguments()
         size = config["first_step_size"]
         if size is not None and not isinstance(size, numbers.Real):
             raise InvalidValueError(f"first_step_size must be a number to be saved, got {size!r}.")
         config["tableau"] = tableaus.serialize(self.tableau)
-        if config["adjoint_solver"] is not None:
+        if isinstance(config["adjoint_solver"], RungeKutta):
             config["adjoint_solver"] = config["adjoint_solver"].get_config()
+        elif config["adjoint_solver"] is not None:
+            config["adjoint_solver"] = saved.serialize(config["adjoint_solver"])
         return config
 
     @classmethod
@@ -297,6 +303,14 @@ class RungeKutta(tfp.math.ode.Solver):
         """A jump of the state leaves the step size as good a guess as any."""
         del ode_fn, initial_time, initial_state, previous_state
         return previous_solver_internal_state
+
+
+def _from_description(config: Mapping[str, Any]) -> tfp.math.ode.Solver:
+    """The solver of `get_config`, or of what `saved.serialize` makes of another class."""
+    if "class_name" not in config:
+        return RungeKutta.from_config(config)
+    base, classes = tfp.math.ode.Solver, saved.TFP_CLASSES
+    return identifiers.find("adjoint_solver", config, base, {}, classes)
 
 
 # What tools show of the constructor: the settings, which are declared there alone.

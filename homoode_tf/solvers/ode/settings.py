@@ -79,8 +79,20 @@ class Settings:
             raise InvalidValueError(
                 "step_control must be 'batch' with num_steps or step_size, got 'sample'."
             )
+        if self._adjoint_base is None and (self.adjoint_rtol or self.adjoint_atol):
+            raise InvalidValueError(
+                f"adjoint_rtol and adjoint_atol have no meaning beside {self.adjoint_solver.name}, "
+                "which has tolerances of its own: set them there."
+            )
         if self.fixed and self.first_step_size is not None:
             raise InvalidValueError("first_step_size has no meaning beside num_steps or step_size.")
+
+    @property
+    def _adjoint_base(self) -> Settings | None:
+        settings = getattr(self.adjoint_solver, "settings", None)
+        if self.adjoint_solver is None:
+            settings = self
+        return settings if isinstance(settings, Settings) else None
 
     @property
     def fixed(self) -> bool:
@@ -123,9 +135,10 @@ class Settings:
         return error_control(float(self.rtol), float(self.atol), self.controller)
 
     @property
-    def adjoint(self) -> AdjointSettings:
-        """The settings of the adjoint equation's solve."""
-        solver = self if self.adjoint_solver is None else self.adjoint_solver.settings
+    def adjoint(self) -> AdjointSettings | None:
+        """The settings of the adjoint equation's solve; None where a foreign solver has its own."""
+        if (solver := self._adjoint_base) is None:
+            return None
         values = {field.name: getattr(solver, field.name) for field in dataclasses.fields(solver)}
         values["rtol"] = self.adjoint_rtol or solver.rtol
         values["atol"] = self.adjoint_atol or solver.atol

@@ -73,7 +73,7 @@ class Workdir:
 
     def claim(self, config: Mapping[str, Any]) -> None:
         """Writes `config.json`, which makes the folder this config's."""
-        text = json.dumps(_plain(config), indent=2, sort_keys=True)
+        text = json.dumps(plain(config), indent=2, sort_keys=True)
         write_atomically(self.config, text + "\n")
 
     def check(self, config: Mapping[str, Any]) -> None:
@@ -88,7 +88,7 @@ class Workdir:
         """
         # A field that was not there yet when the run began is as it was then: at its default.
         there = flatten(TrainingSettings.complete(self.read_config()))
-        here = flatten(TrainingSettings.complete(_plain(config)))
+        here = flatten(TrainingSettings.complete(plain(config)))
         differences = [
             f"{name} is {there.get(name, _ABSENT)} there and {here.get(name, _ABSENT)} here"
             for name in sorted({*there, *here})
@@ -165,8 +165,8 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return flat
 
 
-def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Turns a config into what comes back from JSON."""
+def plain(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Turns a config into what comes back from JSON, with descriptions of parts of one's own."""
     values = config.to_dict() if hasattr(config, "to_dict") else config
     return json.loads(json.dumps(values, default=_describe))
 

@@ -7,8 +7,13 @@ import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
+
+from configs import compare_digits
+from homoode_tf.errors import UserError
+from homoode_tf.report.compare import command, member_processes
 
 CONFIG = """
 from configs import compare_digits
@@ -70,6 +75,47 @@ def test_trains_is_interrupted_resumes_and_reports(tmp_path):
     assert "| homoode |" in table and "[1/1] homoode, seed 0: test accuracy" in output
     assert output.endswith(f"{table}\n")
     assert (runs / "curves.png").exists()
+
+
+@pytest.mark.parametrize("failed", [[], [1], [0, 2]])
+def test_the_status_tells_whether_a_run_failed(tmp_path, monkeypatch, capsys, failed):
+    pytest.importorskip("matplotlib")
+    config = compare_digits.get_config()
+    config.models = {"zeros": {"model": {"initial_point": "zeros"}}}
+    config.seeds = (0, 1, 2)
+    for name, value in (("CONFIG", config), ("WORKDIR", tmp_path), ("DATA_DIR", None), ("JOBS", 1)):
+        flag = types.SimpleNamespace(value=value, name="config")
+        monkeypatch.setattr(command, f"_{name}", flag)
+    monkeypatch.setattr(command.config_flags, "get_config_filename", lambda _: "own.py:x")
+
+    def train(members, data_dir, jobs, recipe):
+        assert (data_dir, jobs, recipe) == (None, 1, "own.py:x")
+        for member in members:
+            bad = member.seed in failed
+            yield member, {"failure": "no data"} if bad else {"test_accuracy": 0.5}
+
+    monkeypatch.setattr(member_processes, "train", train)
+    if not failed:
+        command.main()
+    else:
+        with pytest.raises(UserError) as caught:
+            command.main()
+        named = "; ".join(f"zeros, seed {seed}" for seed in failed)
+        assert str(caught.value).startswith(f"{len(failed)} of 3 runs failed: {named}. log.txt in")
+    assert "| zeros |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("recipe", "folder"),
+    [
+        ("configs/compare_digits.py", "runs/compare_digits"),
+        ("configs/compare_cifar10_ablation.py", "runs/compare_cifar10_ablation"),
+        ("mine.py", "runs/compare_mine"),
+        ("mine.py:a/b", "runs/compare_mine_a_b"),
+    ],
+)
+def test_two_configs_have_two_folders(recipe, folder):
+    assert command.default_workdir(recipe).as_posix() == folder
 
 
 def test_errors_end_as_one_line(tmp_path):

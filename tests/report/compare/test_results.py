@@ -12,6 +12,8 @@ RESULT = {
     "nfe_forward": 7.0,
     "nfe_backward": 6.0,
     "peak_memory_mb": 900.0,
+    "validation_accuracy": 0.9,
+    "test_loss": 0.3,
     "seconds": 60.0,
     "examples_per_second": 320.0,
 }
@@ -28,7 +30,8 @@ def experiment(tmp_path):
     for model, seed in (("a", 0), ("a", 1), ("b", 0), ("b", 1), ("b", 2)):
         workdir = tmp_path / model / str(seed)
         workdir.mkdir(parents=True)
-        members.append(Member(model, seed, None, workdir))
+        members.append(Member(model, seed, {"seed": seed}, workdir))
+        (workdir / "config.json").write_text(json.dumps({"seed": seed}))
     for member, accuracy in zip(members[:3], (0.9, 0.8, 0.7), strict=True):
         result = json.dumps({**RESULT, "test_accuracy": accuracy})
         (member.workdir / "result.json").write_text(result)

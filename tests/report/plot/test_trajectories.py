@@ -33,7 +33,7 @@ def random(*shape, seed=0):
 
 def exact_state(x, times):
     """z(t) of z' = RATE z + x from the alternating start."""
-    start = np.where(np.arange(x.shape[-1]) % 2, -1.0, 1.0)
+    start = np.where(np.arange(x.shape[-1]) % 2, 1.0, -1.0)
     growth = np.exp(RATE * times).reshape(-1, *[1] * x.ndim)
     return growth * (start + x / RATE) - x / RATE
 

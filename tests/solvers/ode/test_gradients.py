@@ -4,10 +4,13 @@
 import keras
 import numpy as np
 import pytest
+import scipy.linalg
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from homoode_tf import solvers
+from homoode_tf.layers import AugmentedNeuralODE, HomoODE, NeuralODE
+from tests.layers.vector_fields import LinearDynamics
 
 MODES = ("adjoint", "checkpoint", "backprop")
 modes = pytest.mark.parametrize("mode", MODES)
@@ -198,6 +201,100 @@ def test_adjoint_of_its_own_tolerance_or_solver(exact):
         for key, solver in variants.items()
     }
     assert errors["tight"] < 1e-6 and errors["other"] < 1e-6 < errors["loose"]
+
+
+TIGHT = {"rtol": 1e-7, "atol": 1e-7}
+FOREIGN = [tfp.math.ode.DormandPrince(**TIGHT), tfp.math.ode.BDF(**TIGHT)]
+foreign_adjoints = pytest.mark.parametrize("foreign", FOREIGN, ids=lambda s: s.name)
+
+
+@foreign_adjoints
+@pytest.mark.parametrize("step_control", ["batch", "sample"])
+@pytest.mark.parametrize("times", [[0.0, 0.5, 1.0], [-0.5, -1.0]], ids=str)
+def test_the_adjoint_by_any_solver(foreign, step_control, times):
+    """z' = a z + b in two components: z(t) = e^(at) (z0 + b / a) - b / a."""
+    solver = solvers.get("dopri5", adjoint_solver=foreign, step_control=step_control, **TIGHT)
+    a, b = tf.Variable(0.7, dtype=tf.float64), tf.constant(0.3, tf.float64)
+    state = (tf.constant([[1.0, 2.0], [3.0, 4.0]], tf.float64), tf.ones([2], tf.float64))
+    reported = tf.Variable(0)
+
+    @tf.function
+    def gradients():
+        with tf.GradientTape() as tape:
+            tape.watch([*state, b])
+            states = solver.solve(
+                lambda t, z, b: tf.nest.map_structure(lambda y: a * y + b, z),
+                *(0.0, state, times),
+                constants={"b": b},
+                on_backward=reported.assign,
+            ).states
+            loss = tf.reduce_sum(states[0]) + 2.0 * tf.reduce_sum(states[1])
+        return tape.gradient(loss, [*state, b, a])
+
+    by_first, by_second, by_b, by_a = gradients()
+    t = np.array(times)
+    growth = np.exp(0.7 * t)
+    np.testing.assert_allclose(by_first, np.full([2, 2], growth.sum()), rtol=1e-5)
+    np.testing.assert_allclose(by_second, np.full([2], 2.0 * growth.sum()), rtol=1e-5)
+    # Four entries of weight one, and two of weight two: the initial values add up to 14.
+    np.testing.assert_allclose(by_b, 8.0 * ((growth - 1.0) / 0.7).sum(), rtol=1e-5)
+    slope = t * growth * (14.0 + 8.0 * 0.3 / 0.7) - 8.0 * 0.3 / 0.49 * (growth - 1.0)
+    np.testing.assert_allclose(by_a, slope.sum(), rtol=1e-5)
+    assert int(reported) > 0
+
+
+@foreign_adjoints
+@pytest.mark.parametrize("kind", [NeuralODE, AugmentedNeuralODE, HomoODE])
+def test_the_adjoint_of_a_layer_by_any_solver(foreign, kind):
+    """z' = z K, so that z(1) = z0 e^K; with HomoODE z' = r z + x from 0."""
+    options = {"adjoint_solver": foreign, "gradient": "adjoint", "dtype": "float64", **TIGHT}
+    kernel = np.array([[0.3, -0.5], [0.4, 0.1]])
+    dense = keras.layers.Dense(
+        2, use_bias=False, kernel_initializer=lambda *_, **__: kernel, dtype="float64"
+    )
+    layer = {
+        NeuralODE: lambda: NeuralODE(dense, **options),
+        AugmentedNeuralODE: lambda: AugmentedNeuralODE(dense, extra_channels=1, **options),
+        HomoODE: lambda: HomoODE(
+            LinearDynamics(0.7, dtype="float64"), initial_point="zeros", **options
+        ),
+    }[kind]()
+    x = tf.constant([[0.8, -1.1]] if kind is not AugmentedNeuralODE else [[0.8]], tf.float64)
+    layer.build(x.shape)
+    upstream = np.array([[1.0, 2.0]])
+
+    @tf.function
+    def gradients():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(upstream * layer(x, training=True))
+        return tape.gradient(loss, [x, layer.dynamics.trainable_weights[0].value])
+
+    by_x, by_weight = gradients()
+    if kind is HomoODE:
+        factor, slope = (np.exp(0.7) - 1.0) / 0.7, (0.7 * np.exp(0.7) - np.exp(0.7) + 1.0) / 0.49
+        expected = factor * upstream, slope * np.sum(upstream * x)
+    else:
+        start = np.pad(x, [[0, 0], [0, 2 - x.shape[1]]])
+        expected = (
+            (upstream @ scipy.linalg.expm(kernel).T)[:, : x.shape[1]],
+            scipy.linalg.expm_frechet(kernel.T, start.T @ upstream, compute_expm=False),
+        )
+    np.testing.assert_allclose(by_x, expected[0], rtol=1e-5)
+    np.testing.assert_allclose(by_weight, expected[1], rtol=1e-5)
+    assert int(layer.backward_nfe) > 0
+
+
+def test_a_foreign_solver_that_does_not_arrive_is_an_error():
+    short = tfp.math.ode.BDF(max_num_steps=3)
+    layer = NeuralODE(keras.layers.Dense(2), short)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="bdf did not reach the final time"):
+        layer(tf.ones([1, 2]))
+    layer = NeuralODE(keras.layers.Dense(2), adjoint_solver=short, gradient="adjoint")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(tf.ones([1, 2])))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="bdf did not reach the final time"):
+        tape.gradient(loss, layer.trainable_variables)
 
 
 @pytest.mark.parametrize("name", solvers.names())

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every solver converges at its order, keeps its tolerance, and agrees with independent solvers."""
 
+import json
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -301,8 +303,13 @@ class TestArguments:
             solvers.get("rk45")
         with pytest.raises(TypeError, match="tolerance"):
             solvers.get("dopri5", tolerance=1e-3)
-        with pytest.raises(TypeError, match="adjoint_solver must be a RungeKutta"):
-            solvers.get("dopri5", adjoint_solver=tfp.math.ode.BDF())
+        for wrong in ("bdf", tfp.math.ode.BDF):
+            with pytest.raises(TypeError, match="adjoint_solver must be a tfp.math.ode.Solver"):
+                solvers.get("dopri5", adjoint_solver=wrong)
+        for name in ("adjoint_rtol", "adjoint_atol"):
+            options = {name: 1e-3, "adjoint_solver": tfp.math.ode.BDF()}
+            with pytest.raises(ValueError, match="no meaning beside bdf, which has tolerances"):
+                solvers.get("dopri5", **options)
 
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),
@@ -328,12 +335,12 @@ class TestArguments:
         with pytest.raises(error, match=message):
             solvers.get("dopri5").solve(**(usual | arguments))
 
-    def test_config_round_trip(self):
-        solver = solvers.get(
-            "tsit5",
-            rtol=1e-4,
-            gradient="checkpoint",
-            adjoint_solver=solvers.get("bosh3", atol=1e-5),
-        )
-        config = solver.get_config()
-        assert solvers.RungeKutta(**config).get_config() == config
+    @pytest.mark.parametrize(
+        "adjoint_solver", [solvers.get("bosh3", atol=1e-5), tfp.math.ode.BDF(rtol=1e-5)]
+    )
+    def test_config_round_trip(self, adjoint_solver):
+        options = {"rtol": 1e-4, "gradient": "checkpoint", "adjoint_solver": adjoint_solver}
+        config = json.dumps(solvers.get("tsit5", **options).get_config())
+        again = solvers.RungeKutta(**json.loads(config))
+        assert json.dumps(again.get_config()) == config
+        assert type(again.settings.adjoint_solver) is type(adjoint_solver)

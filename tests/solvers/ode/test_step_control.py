@@ -112,9 +112,12 @@ class TestPIController:
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"safety": 1.5}, "safety_factor must lie between 0 and 1, got 1.5"),
-            ({"min_factor": 0.0}, "min_step_size_factor must lie between 0 and 1, got 0.0"),
-            ({"max_factor": 1.0}, "max_step_size_factor must be larger than 1, got 1.0"),
+            ({"safety": 1.5}, "safety_factor must be a number above 0 and below 1, got 1.5"),
+            (
+                {"min_factor": 0.0},
+                "min_step_size_factor must be a number above 0 and below 1, got 0.0",
+            ),
+            ({"max_factor": 1.0}, "max_step_size_factor must be a number above 1, got 1.0"),
         ],
     )
     def test_refuses_impossible_factors(self, arguments, message):
