@@ -185,7 +185,9 @@ class DEQ(SharedStart):
         return Equilibrium(state, results.residual, evaluations, results.status, loss)
 
     def observe(self, solution: Equilibrium, training: bool) -> None:
-        self.residual.assign(tf.reduce_max(solution.residual))
+        largest = tf.reduce_max(solution.residual)
+        # Of an empty batch it is -inf.
+        self.residual.assign(tf.where(tf.size(solution.residual) > 0, largest, 0.0))
         if solution.added_loss is not None:
             self.add_loss(solution.added_loss)
         super().observe(solution, training)
