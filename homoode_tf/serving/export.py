@@ -23,10 +23,10 @@ def save(
     """Saves `model` with its preprocessing under the signature `serve`.
 
     The signature takes `images`, uint8 of shape (batch, height, width, channels) with any batch
-    size, 0 included, and returns `logits` and `probabilities`, float32 of shape (batch, classes), and `class`,
-    int64 of shape (batch,). Where names were given, the loaded object has a method `class_names()`
-    that returns them as a string tensor. `tf.saved_model.load` reads it in a process without this
-    package.
+    size, 0 included, and returns `logits` and `probabilities`, float32 of shape (batch, classes),
+    and `class`, int64 of shape (batch,). Where names were given, the loaded object has a method
+    `class_names()` that returns them as a string tensor. `tf.saved_model.load` reads it in a
+    process without this package.
 
     Args:
         model: A classifier from images in 0..255 to logits, such as `models.ImageClassifier`.

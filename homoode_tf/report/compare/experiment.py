@@ -3,7 +3,6 @@
 
 import copy
 import dataclasses
-import json
 import pathlib
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +12,7 @@ import ml_collections
 from homoode_tf import models
 from homoode_tf.data import catalog
 from homoode_tf.errors import InvalidValueError
-from homoode_tf.training.files.workdir import Workdir
+from homoode_tf.training.files.workdir import Workdir, read_json
 
 _FIELDS = ("recipe", "models", "seeds", "parameter_tolerance")
 
@@ -51,7 +50,7 @@ class Member:
         """
         for path in (Workdir(self.workdir).result, self.failure):
             if path.exists():
-                return json.loads(path.read_text())
+                return read_json(path)
         return None
 
 
