@@ -47,7 +47,9 @@ def test_a_description_that_is_none(model, content, reason):
     refused(folder, rf"assets\.extra/checksums\.json .*{reason}")
 
 
-@pytest.mark.parametrize("name", ["assets.extra/checksums.json", "saved_model.pb", "variables/more"])
+@pytest.mark.parametrize(
+    "name", ["assets.extra/checksums.json", "saved_model.pb", "variables/more"]
+)
 @pytest.mark.parametrize("described", [True, False])
 def test_what_never_ends_is_not_read(model, name, described):
     folder, sums = model
