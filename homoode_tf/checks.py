@@ -100,7 +100,7 @@ def _check(name, value, kind, number_type, largest, limits, optional) -> None:
         return
     if is_number and abs(value) > largest:
         limits = {**limits, "at_most": largest}
-    if not is_number and limits["below"] == _INTEGERS_END:
+    if limits["below"] == _INTEGERS_END and not (is_number and value >= _INTEGERS_END):
         # The bound of all integers is worth a word only where it was met.
         limits = {**limits, "below": None}
     allowed = in_words(kind, **limits) + (" or None" if optional else "")
@@ -114,23 +114,6 @@ def _given(value: Any) -> str:
     if hasattr(value, "dtype") and not isinstance(value, (np.generic, np.ndarray)):
         text += ", of which only the value of this moment would count: give a Python number"
     return text
-
-
-def check_positive(name: str, value: Any, kind: type[Any], optional: bool = False) -> None:
-    """Refuses, with an `InvalidValueError`, what is no positive and finite number of a kind.
-
-    Args:
-        name: The argument's, as the message gives it.
-        value: Its value.
-        kind: `numbers.Real` or `numbers.Integral`.
-        optional: Whether None is allowed too.
-    """
-    if value is None and optional:
-        return
-    if not isinstance(value, kind) or isinstance(value, bool) or not 0 < value < math.inf:
-        what = "integer" if kind is numbers.Integral else "finite number"
-        none = ", or None" if optional else ""
-        raise InvalidValueError(f"{name} must be a positive {what}{none}, got {_given(value)}.")
 
 
 def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:

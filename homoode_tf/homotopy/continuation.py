@@ -2,13 +2,12 @@
 """A zero of a residual, by following the path of a homotopy."""
 
 import dataclasses
-import numbers
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from homoode_tf.checks import check_choice, check_positive
+from homoode_tf.checks import check_choice, check_integer, check_number
 from homoode_tf.errors import InvalidTypeError, InvalidValueError
 from homoode_tf.homotopy.corrector import System
 from homoode_tf.homotopy.linear_algebra import DenseJacobian, MatrixFreeJacobian, Residual
@@ -101,13 +100,13 @@ def trace(
     check_choice("homotopy", homotopy, BY_NAME)
     check_choice("jacobian", jacobian, JACOBIANS)
     check_choice("on_failure", on_failure, ON_FAILURE)
-    check_positive("rtol", rtol, numbers.Real, optional=True)
-    check_positive("atol", atol, numbers.Real, optional=True)
-    check_positive("min_step_length", min_step_length, numbers.Real, optional=True)
-    check_positive("initial_step_length", initial_step_length, numbers.Real)
-    check_positive("max_step_length", max_step_length, numbers.Real)
-    check_positive("max_distance", max_distance, numbers.Real)
-    check_positive("max_num_steps", max_num_steps, numbers.Integral)
+    check_number("rtol", rtol, above=0, optional=True)
+    check_number("atol", atol, above=0, optional=True)
+    check_number("min_step_length", min_step_length, above=0, optional=True)
+    check_number("initial_step_length", initial_step_length, above=0)
+    check_number("max_step_length", max_step_length, above=0)
+    check_number("max_distance", max_distance, above=0)
+    check_integer("max_num_steps", max_num_steps, at_least=1)
     initial_point = _check_initial_point(initial_point)
     eps = float(np.finfo(initial_point.dtype.as_numpy_dtype).eps)
     rtol, atol, min_step_length = (

@@ -185,7 +185,9 @@ class DEQ(SharedStart):
         return Equilibrium(state, results.residual, evaluations, results.status, loss)
 
     def observe(self, solution: Equilibrium, training: bool) -> list[tf.Tensor]:
-        self.residual.assign(tf.reduce_max(solution.residual))
+        largest = tf.reduce_max(solution.residual)
+        # Of an empty batch it is -inf.
+        self.residual.assign(tf.where(tf.size(solution.residual) > 0, largest, 0.0))
         losses = super().observe(solution, training)
         return losses if solution.added_loss is None else [*losses, solution.added_loss]
 

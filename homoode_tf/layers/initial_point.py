@@ -149,9 +149,10 @@ class LearnedInitialPoint(InitialPoint):
         target = tf.stop_gradient(solutions)
         distance = tf.abs(tf.cast(tf.convert_to_tensor(self.value), target.dtype) - target)
         smooth_l1 = tf.where(distance < 1.0, 0.5 * tf.square(distance), distance - 0.5)
+        # Of an empty batch the mean is not a number, and there is nothing to learn.
+        loss = tf.where(tf.size(smooth_l1) > 0, tf.reduce_mean(smooth_l1), 0.0)
         # Keras adds all losses up in this dtype, float64 layers' too.
-        loss = tf.cast(tf.reduce_mean(smooth_l1), keras.config.floatx())
-        return self.loss_weight * loss
+        return self.loss_weight * tf.cast(loss, keras.config.floatx())
 
     def get_config(self):
         initializer = self.initializer
@@ -207,13 +208,15 @@ class RunningMeanInitialPoint(InitialPoint):
 
     def observe(self, solutions):
         dtype = self.value.dtype
+        # An empty batch has no mean, and is none.
+        counts = tf.size(solutions) > 0
         seen = tf.convert_to_tensor(self.num_batches) + 1.0
         rate = tf.maximum(1.0 / seen, tf.cast(1.0 - self.momentum, dtype))
         axes = list(range(solutions.shape.rank - 1))
         mean = tf.reduce_mean(tf.cast(tf.stop_gradient(solutions), dtype), axes)
         value = tf.convert_to_tensor(self.value)
-        self.value.assign(value + rate * (mean - value))
-        self.num_batches.assign(seen)
+        self.value.assign(tf.where(counts, value + rate * (mean - value), value))
+        self.num_batches.assign(tf.where(counts, seen, self.num_batches.value))
 
     def get_config(self):
         return {**super().get_config(), "momentum": self.momentum}

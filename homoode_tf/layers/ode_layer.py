@@ -2,7 +2,6 @@
 """The solve that all continuous-depth layers share: z' = F(t, z; x) from 0 to the final time."""
 
 import dataclasses
-import numbers
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -251,7 +250,7 @@ def _make_solver(solver: Any, settings: Mapping[str, Any]) -> tfp.math.ode.Solve
     """The solver of a layer: settings are for one given by name."""
     settings = {name: value for name, value in settings.items() if value is not None}
     for name in ("rtol", "atol"):
-        checks.check_positive(name, settings.get(name, 1.0), numbers.Real)
+        checks.check_number(name, settings.get(name, 1.0), above=0)
     if not isinstance(solver, str) or solver not in solvers.names():
         return solvers.get(solver, **settings)
     settings = {**_DEFAULTS, **settings}

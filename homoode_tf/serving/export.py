@@ -23,10 +23,10 @@ def save(
     """Saves `model` with its preprocessing under the signature `serve`.
 
     The signature takes `images`, uint8 of shape (batch, height, width, channels) with any batch
-    size, and returns `logits` and `probabilities`, float32 of shape (batch, classes), and `class`,
-    int64 of shape (batch,). Where names were given, the loaded object has a method `class_names()`
-    that returns them as a string tensor. `tf.saved_model.load` reads it in a process without this
-    package.
+    size, 0 included, and returns `logits` and `probabilities`, float32 of shape (batch, classes),
+    and `class`, int64 of shape (batch,). Where names were given, the loaded object has a method
+    `class_names()` that returns them as a string tensor. `tf.saved_model.load` reads it in a
+    process without this package.
 
     Args:
         model: A classifier from images in 0..255 to logits, such as `models.ImageClassifier`.
@@ -53,7 +53,11 @@ def save(
         # A loaded signature does not check shapes itself, and a convolution that gets a wrong
         # one may end the process.
         images = tf.ensure_shape(images, spec.shape)
-        logits = model(images, training=False)
+        count = tf.shape(images)[0]
+        # TensorFlow's fused convolutions answer nothing with a wrong shape: ask about one image
+        # where there is none, and drop the answer.
+        spare = tf.zeros([tf.cast(tf.equal(count, 0), tf.int32), *image_shape], tf.uint8)
+        logits = model(tf.concat([images, spare], axis=0), training=False)[:count]
         return {
             "logits": logits,
             "probabilities": tf.nn.softmax(logits),

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from homoode_tf.layers import (
+    DEQ,
     ConvDynamics,
     GroupNormalization,
     HomoODE,
@@ -16,7 +17,7 @@ from homoode_tf.layers import (
     initial_point,
 )
 from homoode_tf.layers.held_state import HeldState
-from tests.layers.vector_fields import LinearDynamics
+from tests.layers.vector_fields import DenseDynamics, LinearDynamics
 
 
 def random(*shape, dtype="float32"):
@@ -224,6 +225,27 @@ class TestInitialPoint:
             point.observe(tf.ones([2, 1]))
         point.observe(tf.fill([2, 1], 3.0))
         np.testing.assert_allclose(point.value, [2.0], rtol=1e-5)
+
+    @pytest.mark.parametrize("graph", [False, True], ids=["eager", "graph"])
+    @pytest.mark.parametrize("point", ["learned", "running_mean"])
+    @pytest.mark.parametrize("made", [HomoODE, DEQ])
+    def test_an_empty_batch_teaches_nothing(self, made, point, graph):
+        options = {"jacobian_weight": 1.0} if made is DEQ else {}
+        layer = made(DenseDynamics(4), initial_point=point, **options)
+        layer(random(2, 4), training=True)
+        before = [variable.numpy() for variable in layer.initial_point.variables]
+
+        def step(x):
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(layer(x, training=True)) + sum(layer.losses)
+            return loss, tape.gradient(loss, [v.value for v in layer.trainable_variables])
+
+        loss, gradients = (tf.function(step) if graph else step)(random(0, 4))
+        assert loss == 0.0
+        assert all(tf.reduce_all(tf.equal(g, 0.0)) for g in gradients if g is not None)
+        after = [variable.numpy() for variable in layer.initial_point.variables]
+        np.testing.assert_equal(after, before)
+        assert all(np.isfinite(variable.numpy()).all() for variable in layer.variables)
 
     def test_learns_only_while_training(self):
         layer = HomoODE(LinearDynamics(), initial_point="running_mean")

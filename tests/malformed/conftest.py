@@ -16,7 +16,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
-from tests.malformed import commands
+from configs import digits
+from homoode_tf import training
 
 settings.register_profile("many", max_examples=250)
 
@@ -68,8 +69,9 @@ def materials(tmp_path_factory) -> Materials:
     made = Materials(*(shared / name for name in Materials._fields))
     with filelock.FileLock(f"{shared}.lock"):
         if not shared.exists():
-            outcome = commands.run(["train.py", *made.flags(made.run)])
-            assert outcome.status == 0, outcome.errors
+            config = digits.get_config()
+            config.update_from_flattened_dict(SMALL)
+            training.train(config, made.run, made.data_dir)
             _draw_images(made.images)
     return made
 

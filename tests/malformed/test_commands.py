@@ -49,6 +49,6 @@ def test_success_must_come_with_a_word_of_the_damage():
 )
 def test_how_a_process_ends_is_seen(tmp_path, as_user, program, found):
     (tmp_path / "train.py").write_text(program)
-    limit = 1.0 if found == "did not end" else 60.0
+    limit = 0.1 if found == "did not end" else 60.0
     judged = fault(run(["train.py", "size"], as_user, limit, root=tmp_path), ["size"])
     assert judged is None if found is None else judged.startswith(found)

@@ -3,7 +3,6 @@
 
 import copy
 import dataclasses
-import json
 import math
 import numbers
 import pathlib
@@ -15,7 +14,7 @@ import ml_collections
 from homoode_tf import models
 from homoode_tf.data import catalog
 from homoode_tf.errors import InvalidValueError
-from homoode_tf.training.files.workdir import Workdir
+from homoode_tf.training.files.workdir import Workdir, read_json
 
 _FIELDS = ("recipe", "models", "seeds", "parameter_tolerance")
 # A result without these, as finite numbers, is none.
@@ -65,7 +64,7 @@ class Member:
         if self.is_complete or folder.config.exists():
             folder.check(self.config)
         if (result := folder.read_result()) is None:
-            return json.loads(self.failure.read_text()) if self.failure.exists() else None
+            return read_json(self.failure) if self.failure.exists() else None
         for name in _JUDGED:
             value = result.get(name)
             if not (isinstance(value, numbers.Real) and math.isfinite(value)):

@@ -6,6 +6,8 @@ import dataclasses
 import importlib.util
 import os
 import pathlib
+import stat
+import tempfile
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -82,7 +84,8 @@ def convert(
         ModelError: If the folder holds no SavedModel of `homoode_tf.serving.export`.
         MissingPackageError: If a package that the format needs is not installed.
         ConversionError: If an operation of the model has no equivalent, if the answers differ, or
-            if the file cannot be written; an earlier file is then still there.
+            if the file cannot be written, as where a folder or a device is, or within the
+            SavedModel; an earlier file is then still there.
 
     Example:
         >>> from homoode_tf.serving import export
@@ -96,8 +99,7 @@ def convert(
     backend, path = FORMATS[format], pathlib.Path(output)
     # What takes no time to find out comes before what does.
     _check_packages(backend)
-    if not path.parent.is_dir() or path.is_dir():
-        reason = "it is a folder" if path.is_dir() else "its folder does not exist"
+    if reason := _why_not(path, saved_model):
         raise ConversionError(f"{path} cannot be written: {reason}")
     served = ServedModel(saved_model)
     try:
@@ -125,17 +127,32 @@ def _check_packages(backend) -> None:
         )
 
 
+def _why_not(path: pathlib.Path, saved_model: str | os.PathLike) -> str | None:
+    """Says why a file must not, or cannot, take the place of `path`."""
+    try:
+        if pathlib.Path(os.path.realpath(path)).is_relative_to(os.path.realpath(saved_model)):
+            return "it lies in the SavedModel, which is to be kept"
+        if not os.path.isdir(path.parent):
+            return "its folder does not exist"
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return "it is a folder" if path.is_dir() else "it is no regular file"
+    except FileNotFoundError:  # So nothing is lost.
+        return None
+    except (OSError, ValueError) as error:  # As of a name that is too long.
+        return getattr(error, "strerror", None) or str(error)
+    return None
+
+
 @contextlib.contextmanager
 def _replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a path whose file takes the place of `path` at the end, or is removed by an error."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
-        yield new
-        os.replace(new, path)
+        with tempfile.TemporaryDirectory(prefix=".convert-", dir=path.parent) as folder:
+            new = pathlib.Path(folder, "new")
+            yield new
+            os.replace(new, path)
     except OSError as error:
         raise ConversionError(f"{path} cannot be written: {error.strerror or error}") from None
-    finally:
-        new.unlink(missing_ok=True)
 
 
 def _write(path: pathlib.Path, content: bytes) -> None:

@@ -2,8 +2,8 @@
 """From paths to arrays: finds PNG and JPEG files and reads each as the model wants it."""
 
 import contextlib
+import io
 import os
-import stat
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -11,18 +11,15 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from homoode_tf.checks import check_choice
-from homoode_tf.errors import InvalidValueError, UserError
+from homoode_tf.errors import InvalidValueError
+from homoode_tf.serving.predict import image_file
+from homoode_tf.serving.predict.image_file import MAX_PIXELS, ImageError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 FITS = ("crop", "squeeze")
 BACKGROUNDS = ("white", "black")
-# Where Pillow, too, begins to suspect a decompression bomb: a quarter of a gigabyte as RGB. A file
-# of a few kilobytes can claim any size.
-MAX_PIXELS = 89_478_485
-
-
-class ImageError(UserError, ValueError):
-    """A file that gives no image; the message is the reason, on one line, without the path."""
+# Rows that are made opaque at a time.
+_STRIP = 256
 
 
 class Unreadable(NamedTuple):
@@ -110,8 +107,8 @@ def read(
         uint8 array of shape `image_shape`.
 
     Raises:
-        ImageError: If the file cannot be read, is no PNG or JPEG, is damaged or cut off, or has
-            more than `MAX_PIXELS` pixels.
+        ImageError: If the file cannot be read, is no PNG or JPEG, is damaged or cut off, or is
+            above a limit of `image_file`: 64 MiB, 50 million pixels, 100 scans, 100,000 parts.
         ValueError: If `image_shape`, `fit` or `background` is not allowed.
 
     Example:
@@ -138,34 +135,31 @@ def read(
 def _decode(path: str | os.PathLike, mode: str, background: str) -> Image.Image:
     """Reads the whole image, upright, in `mode` "L" or "RGB"."""
     try:
-        status = os.stat(path)
-        if not stat.S_ISREG(status.st_mode):  # A pipe or a device might never end.
-            raise ImageError("not a regular file")
-        if not status.st_size:
-            raise ImageError("empty file")
-        with Image.open(path, formats=("PNG", "JPEG")) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ImageError(
-                    f"too large: {image.width}x{image.height}, at most {MAX_PIXELS:,} pixels"
-                )
+        content = io.BytesIO(image_file.read(path))
+        with Image.open(content, formats=("PNG", "JPEG")) as image:
+            image_file.check_size(*image.size)
+            if image.tile[0][1] != (0, 0, *image.size):  # As the first frame of an animation may.
+                raise ImageError("damaged image: its pixels do not fill it")
             _mend_transparency(image)
             image.load()
             # In place, so that the pixels are turned even where a damaged EXIF block, of which the
             # pixels are none the worse, cannot be written anew without its orientation.
             with contextlib.suppress(Exception):
                 ImageOps.exif_transpose(image, in_place=True)
-            return _flatten(_to_eight_bits(image), background).convert(mode)
+            return _flatten(_to_eight_bits(image), background, mode)
     except ImageError:
         raise
     except Image.UnidentifiedImageError:
-        raise ImageError("neither a PNG nor a JPEG image, or its header is damaged") from None
-    except Image.DecompressionBombError:  # At twice MAX_PIXELS Pillow does not even open it.
+        raise ImageError(image_file.NO_IMAGE) from None
+    except Image.DecompressionBombError:  # Pillow does not even open it.
         raise ImageError(f"too large: more than {MAX_PIXELS:,} pixels") from None
     except Exception as error:  # Damaged data bring about errors of any type in the decoders.
         if isinstance(error, OSError) and error.strerror:
             raise ImageError(error.strerror) from None
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise ImageError(f"damaged image: {reason}") from None
+        # Of what is packed in a PNG's text or colour profile, by the limits of that name.
+        what = "too large" if "MAX_TEXT" in reason else "damaged image"
+        raise ImageError(f"{what}: {reason}") from None
 
 
 def _mend_transparency(image: Image.Image) -> None:
@@ -196,8 +190,15 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     return gray
 
 
-def _flatten(image: Image.Image, background: str) -> Image.Image:
+def _flatten(image: Image.Image, background: str, mode: str) -> Image.Image:
+    """Shows the background where the image is transparent; returns it in `mode`."""
     if image.mode not in ("LA", "RGBA") and "transparency" not in image.info:
-        return image
-    ground = Image.new("RGBA", image.size, background)
-    return Image.alpha_composite(ground, image.convert("RGBA")).convert("RGB")
+        return image if image.mode == mode else image.convert(mode)
+    flat = Image.new(mode, image.size)
+    # By strips, because each step makes a copy.
+    for top in range(0, image.height, _STRIP):
+        box = (0, top, image.width, min(top + _STRIP, image.height))
+        ground = Image.new("RGBA", (image.width, box[3] - top), background)
+        strip = Image.alpha_composite(ground, image.crop(box).convert("RGBA")).convert("RGB")
+        flat.paste(strip.convert(mode), box)
+    return flat

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Anderson acceleration."""
 
-import numbers
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from homoode_tf.checks import check_positive
+from homoode_tf.checks import check_integer, check_number
 from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, empty_history, put_row
 
 # Relative to the normalised columns; what the normal equations need to stay regular.
@@ -41,8 +40,8 @@ class Anderson(FixedPointSolver):
 
     def __init__(self, memory: int = 5, damping: float = 1.0, **options: Any):
         super().__init__(**options)
-        check_positive("memory", memory, numbers.Integral)
-        check_positive("damping", damping, numbers.Real)
+        check_integer("memory", memory, at_least=1)
+        check_number("damping", damping, above=0)
         self.memory = int(memory)
         self.damping = float(damping)
 

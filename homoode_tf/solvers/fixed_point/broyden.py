@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Broyden's method with limited memory."""
 
-import numbers
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from homoode_tf.checks import check_choice, check_positive
+from homoode_tf.checks import check_choice, check_integer
 from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, dot, empty_history, put_row
 
 UPDATES = ("good", "bad")
@@ -42,7 +41,7 @@ class Broyden(FixedPointSolver):
     def __init__(self, update: str = "good", memory: int = 20, **options: Any):
         super().__init__(**options)
         check_choice("update", update, UPDATES)
-        check_positive("memory", memory, numbers.Integral)
+        check_integer("memory", memory, at_least=1)
         self.update = update
         self.memory = int(memory)
 

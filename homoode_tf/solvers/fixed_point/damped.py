@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Damped fixed-point iteration."""
 
-import numbers
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from homoode_tf.checks import check_positive
+from homoode_tf.checks import check_number
 from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver
 
 
@@ -33,7 +32,7 @@ class Damped(FixedPointSolver):
 
     def __init__(self, damping: float = 1.0, **options: Any):
         super().__init__(**options)
-        check_positive("damping", damping, numbers.Real)
+        check_number("damping", damping, above=0)
         self.damping = float(damping)
 
     def begin(self, state):

@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gradients of a fixed point: implicit, phantom and Jacobian-free; and a price on its Jacobian."""
 
-import numbers
 from collections.abc import Callable
 
 import tensorflow as tf
 
-from homoode_tf.checks import check_choice, check_positive
+from homoode_tf.checks import check_choice, check_integer, check_number
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.solvers.first_order import first_order_only
 from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, Map
@@ -65,8 +64,8 @@ def differentiate(
     (phantom); Fung et al. (2022), arXiv:2103.12803 (Jacobian-free).
     """
     check_choice("gradient", mode, MODES)
-    check_positive("num_phantom_steps", num_phantom_steps, numbers.Integral)
-    check_positive("phantom_damping", phantom_damping, numbers.Real)
+    check_integer("num_phantom_steps", num_phantom_steps, at_least=1)
+    check_number("phantom_damping", phantom_damping, above=0)
     if mode == "implicit" and adjoint_solver is None:
         raise InvalidValueError("gradient='implicit' needs an adjoint_solver.")
     state = tf.stop_gradient(fixed_point)
@@ -158,4 +157,5 @@ def jacobian_penalty(fn: Map, state: tf.Tensor, seed: int | None = None) -> tf.T
         image = fn(state)
     vector = tf.random.normal(tf.shape(image), dtype=image.dtype, seed=seed)
     product = tape.gradient(image, state, vector)
-    return tf.reduce_mean(tf.square(product))
+    # Of an empty batch the mean is not a number.
+    return tf.where(tf.size(product) > 0, tf.reduce_mean(tf.square(product)), 0.0)

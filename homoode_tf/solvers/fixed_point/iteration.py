@@ -3,13 +3,12 @@
 
 import abc
 import inspect
-import numbers
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from homoode_tf.checks import check_choice, check_positive
+from homoode_tf.checks import check_choice, check_integer, check_number
 from homoode_tf.errors import InvalidTypeError, InvalidValueError
 from homoode_tf.solvers.fixed_point.results import (
     ON_FAILURE,
@@ -69,9 +68,9 @@ class FixedPointSolver(abc.ABC):
         max_num_iterations: int = 50,
         on_failure: str = "warn",
     ):
-        check_positive("rtol", rtol, numbers.Real)
-        check_positive("atol", atol, numbers.Real)
-        check_positive("max_num_iterations", max_num_iterations, numbers.Integral)
+        check_number("rtol", rtol, above=0)
+        check_number("atol", atol, above=0)
+        check_integer("max_num_iterations", max_num_iterations, at_least=1)
         check_choice("on_failure", on_failure, ON_FAILURE)
         self.rtol = float(rtol)
         self.atol = float(atol)

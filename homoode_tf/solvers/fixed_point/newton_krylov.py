@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Newton's method with its linear systems solved by GMRES."""
 
-import numbers
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from homoode_tf.checks import check_positive
+from homoode_tf.checks import check_integer, check_number
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.solvers.fixed_point.gmres import gmres
 from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver
@@ -36,8 +35,8 @@ class NewtonKrylov(FixedPointSolver):
 
     def __init__(self, krylov_dimension: int = 20, krylov_rtol: float = 1e-2, **options: Any):
         super().__init__(**options)
-        check_positive("krylov_dimension", krylov_dimension, numbers.Integral)
-        check_positive("krylov_rtol", krylov_rtol, numbers.Real)
+        check_integer("krylov_dimension", krylov_dimension, at_least=1)
+        check_number("krylov_rtol", krylov_rtol, above=0)
         if krylov_rtol >= 1.0:
             raise InvalidValueError(f"krylov_rtol must be below 1, got {krylov_rtol!r}.")
         self.krylov_dimension = int(krylov_dimension)

@@ -57,13 +57,13 @@ class Settings:
         checks.check_choice("step_control", self.step_control, STEP_CONTROLS)
         checks.check_choice("on_failure", self.on_failure, ON_FAILURE)
         for name in ("rtol", "atol"):
-            checks.check_positive(name, getattr(self, name), numbers.Real)
+            checks.check_number(name, getattr(self, name), above=0)
         for name in ("step_size", "adjoint_rtol", "adjoint_atol"):
-            checks.check_positive(name, getattr(self, name), numbers.Real, optional=True)
-        checks.check_positive("num_steps", self.num_steps, numbers.Integral, optional=True)
-        checks.check_positive("max_num_steps", self.max_num_steps, numbers.Integral)
+            checks.check_number(name, getattr(self, name), above=0, optional=True)
+        checks.check_integer("num_steps", self.num_steps, at_least=1, optional=True)
+        checks.check_integer("max_num_steps", self.max_num_steps, at_least=1)
         if isinstance(self.first_step_size, numbers.Real):
-            checks.check_positive("first_step_size", self.first_step_size, numbers.Real)
+            checks.check_number("first_step_size", self.first_step_size, above=0)
         self._check_together()
         # The controller checks its factors.
         self.controller  # noqa: B018

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 from absl import logging
 
+from homoode_tf import regular_file
 from homoode_tf.checks import check_flag, check_integer, check_number
 from homoode_tf.errors import UserError
 from homoode_tf.graph_errors import reason
@@ -268,7 +269,7 @@ def _by_accuracy(records: Mapping[pathlib.Path, Record | None]) -> list[pathlib.
 
 def _read_manifest(path: pathlib.Path, with_files: bool) -> Record:
     """Returns a checkpoint's record; what is wrong with it raises one of `_DAMAGE`."""
-    manifest = json.loads((path / _MANIFEST).read_text(encoding="utf-8"))
+    manifest = regular_file.read_json(path / _MANIFEST)
     # Absent where an earlier version has written it.
     digest = manifest.pop("sha256", None)
     if digest is not None and digest != _digest(manifest):
@@ -277,9 +278,8 @@ def _read_manifest(path: pathlib.Path, with_files: bool) -> Record:
     record = Record(**manifest)
     if record.step != _order(path)[0] or not files:
         raise ValueError(f"{_MANIFEST} is that of another checkpoint")
-    for name, description in files.items():
-        if with_files and checksums.describe(path / name) != description:
-            raise ValueError(f"{name} is not what was written")
+    if with_files:
+        checksums.verify(path, files)
     return record
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import filelock
 from absl import logging
 
+from homoode_tf import regular_file
 from homoode_tf.errors import UserError
 
 _LOCK = ".lock"
@@ -74,7 +75,7 @@ def exclusive(directory: pathlib.Path) -> Iterator[None]:
 
 def _read(holder: pathlib.Path) -> str:
     try:
-        text = holder.read_text(encoding="utf-8")
+        text = regular_file.read(holder, 2**16).decode("utf-8")
     except (OSError, ValueError):
         text = ""
     # It has just begun, or ended, or cannot be read: it holds the lock all the same.

@@ -13,8 +13,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from homoode_tf import regular_file
 from homoode_tf.data.settings import is_image_data
-from homoode_tf.errors import UserError
+from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.training.settings import TrainingSettings
 
 _ABSENT = "absent"
@@ -108,11 +109,11 @@ class Workdir:
         """
         if not self.config.exists():
             raise WorkdirError(f"workdir {self.directory} holds no run: {self.config} is missing.")
-        return _read_json(self.config)
+        return read_json(self.config)
 
     def read_result(self) -> dict[str, Any] | None:
         """Returns the result of a complete run, and None while there is none."""
-        return _read_json(self.result) if self.result.exists() else None
+        return read_json(self.result) if self.result.exists() else None
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Writes `result.json`, which makes the run complete."""
@@ -176,11 +177,13 @@ def _describe(value: Any) -> Any:
     return value.info.name if is_image_data(value) else keras.saving.serialize_keras_object(value)
 
 
-def _read_json(path: pathlib.Path) -> dict[str, Any]:
+def read_json(path: pathlib.Path) -> dict[str, Any]:
+    """Returns the JSON object that a file of a run holds.
+
+    Raises:
+        WorkdirError: If it cannot be read, or holds something else.
+    """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        return regular_file.read_json(path)
+    except (OSError, InvalidValueError) as error:
         raise WorkdirError(f"{path} cannot be read: {error}.") from error
-    if not isinstance(values, dict):
-        raise WorkdirError(f"{path} cannot be read: it must hold a JSON object.")
-    return values

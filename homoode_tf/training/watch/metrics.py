@@ -8,8 +8,11 @@ from typing import Any
 
 import tensorflow as tf
 
+from homoode_tf import regular_file
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.training.files.workdir import write_atomically
 
+_LARGEST = 2**30
 # What `tf.summary.scalar` writes, which needs TensorBoard to be installed; reading needs it only.
 _SCALAR = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"}, data_class=1)
 
@@ -80,12 +83,19 @@ def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
 
     Returns:
         One mapping a line, with its `step` and the metrics of that step.
+
+    Raises:
+        InvalidValueError: If it is no regular file of at most 1 GiB.
     """
+    try:
+        content = regular_file.read(path, _LARGEST)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{path} cannot be read: {error}") from None
     lines = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for text in content.decode("utf-8", errors="replace").splitlines():
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(line, dict) and isinstance(line.get("step"), int):
             lines.append(line)

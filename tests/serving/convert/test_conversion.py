@@ -3,7 +3,9 @@
 
 import ast
 import importlib.util
+import os
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
@@ -155,6 +157,40 @@ def test_where_nothing_can_be_written(saved_model, tmp_path, format):
         convert(saved_model, tmp_path / "nowhere" / "model", format)
     with pytest.raises(ConversionError, match="it is a folder"):
         convert(saved_model, tmp_path, format)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("pipe", "it is no regular file"),
+        ("device", "it is no regular file"),
+        ("loop", "Too many levels of symbolic links"),
+        ("n" * 300, "File name too long"),
+        ("model/saved_model.pb", "it lies in the SavedModel, which is to be kept"),
+        ("link/variables/new", "it lies in the SavedModel, which is to be kept"),
+    ],
+)
+def test_nothing_but_a_file_is_replaced(saved_model, tmp_path, capsys, name, reason):
+    skip_without("tflite")
+    shutil.copytree(saved_model, tmp_path / "model")
+    os.mkfifo(tmp_path / "pipe")
+    for link, target in {"device": "/dev/null", "loop": "loop", "link": "model"}.items():
+        (tmp_path / link).symlink_to(target)
+    before = {path: path.lstat() for path in tmp_path.rglob("*")}
+    output = tmp_path / name
+    flags = ["--saved_model", str(tmp_path / "model"), "--format", "tflite"]
+    assert main([*flags, "--output", str(output)]) == 1
+    said = f"python -m homoode_tf.convert: {output} cannot be written: {reason}\n"
+    assert capsys.readouterr().err == said
+    after = {path: path.lstat() for path in tmp_path.rglob("*")}
+    assert [(p, s.st_ino, s.st_mtime_ns) for p, s in before.items()] == [
+        (p, s.st_ino, s.st_mtime_ns) for p, s in after.items()
+    ]
+
+
+def test_the_longest_name_is_written(saved_model, tmp_path, format):
+    convert(saved_model, tmp_path / ("n" * 255), format)
+    assert [path.name for path in tmp_path.iterdir()] == ["n" * 255]
 
 
 def test_a_full_disk_leaves_nothing(saved_model, tmp_path, format, monkeypatch):

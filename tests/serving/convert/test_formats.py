@@ -5,10 +5,12 @@ import json
 
 import numpy as np
 import pytest
+import scipy.special
+import tensorflow as tf
 
 from homoode_tf import solvers
 from homoode_tf.serving.convert import FORMATS
-from tests.serving.convert.conftest import LAYERS, different_images, skip_without
+from tests.serving.convert.conftest import IMAGES, LAYERS, skip_without
 
 pytestmark = pytest.mark.slow
 OUTPUTS = {"class": np.int64, "logits": np.float32, "probabilities": np.float32}
@@ -50,21 +52,35 @@ def onnx(path, **options):
 INTERPRETERS = {"tflite": litert, "onnx": onnx}
 
 
+def saved_model(path):
+    """The signature that all formats are made of."""
+    loaded = tf.saved_model.load(str(path))
+
+    def run(images):
+        answer = loaded.signatures["serve"](images=tf.constant(images))
+        return {name: value.numpy() for name, value in answer.items()}
+
+    return run
+
+
 @pytest.mark.parametrize("name", LAYERS)
-@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("format", ["saved_model", *FORMATS])
 def test_says_what_the_keras_model_says_of_any_number_of_images(converted, format, name):
-    skip_without(format)
     model = converted(name)
-    run = INTERPRETERS[format](model.file(format))
-    for count in (3, 1, 7, 1):
-        images = different_images()[-count:]
-        logits, _ = model.expected(images)
-        answer = run(images)
+    if format == "saved_model":
+        run = saved_model(model.saved_model)
+    else:
+        skip_without(format)
+        run = INTERPRETERS[format](model.file(format))
+    for count in (3, 0, 1, 7, 1):
+        # TensorFlow's own convolution of no images has a wrong shape.
+        logits = model.expected(7 - count, 7)[0] if count else np.zeros((0, 10))
+        answer = run(IMAGES[7 - count :])
         assert {name: value.dtype for name, value in answer.items()} == OUTPUTS
+        assert answer["logits"].shape == answer["probabilities"].shape == (count, 10)
         np.testing.assert_allclose(answer["logits"], logits, rtol=0, atol=1e-4)
         np.testing.assert_array_equal(answer["class"], logits.argmax(axis=-1))
-        exponentials = np.exp(logits - logits.max(axis=-1, keepdims=True))
-        expected = exponentials / exponentials.sum(axis=-1, keepdims=True)
+        expected = scipy.special.softmax(logits, axis=-1)
         np.testing.assert_allclose(answer["probabilities"], expected, rtol=0, atol=1e-4)
 
 
@@ -75,26 +91,25 @@ def test_takes_the_steps_that_an_image_needs(converted, name, format):
     skip_without(format)
     model = converted(name)
     run = INTERPRETERS[format](model.file(format))
-    images = [image[np.newaxis] for image in different_images()]
-    evaluations = [model.expected(image)[1] for image in images]
-    few, many = images[np.argmin(evaluations)], images[np.argmax(evaluations)]
+    logits, evaluations = zip(*(model.expected(i, i + 1) for i in range(7)), strict=True)
+    few, many = np.argmin(evaluations), np.argmax(evaluations)
     assert max(evaluations) >= min(evaluations) + 12  # two steps
-    for image in (few, many):
-        np.testing.assert_allclose(
-            run(image)["logits"], model.expected(image)[0], rtol=0, atol=1e-4
-        )
+    for i in (few, many):
+        answer = run(IMAGES[i : i + 1])["logits"]
+        np.testing.assert_allclose(answer, logits[i], rtol=0, atol=1e-4)
+    image = IMAGES[many : many + 1]
     keras_model = model.model
     few_steps = solvers.get("dopri5", num_steps=min(evaluations) // 6)
-    solution = keras_model.implicit.solve(keras_model.condition(many), solver=few_steps)
+    solution = keras_model.implicit.solve(keras_model.condition(image), solver=few_steps)
     rigid = keras_model.head(solution.final_state)
-    assert np.abs(run(many)["logits"] - rigid).max() > 1e-3
+    assert np.abs(run(image)["logits"] - rigid).max() > 1e-3
 
 
 def test_onnxruntime_evaluates_the_dynamics_as_often_as_the_keras_model(converted, tmp_path):
     skip_without("onnx")
     model = converted("dopri5 by sample")
     convolutions, evaluations = [], []
-    for number, image in enumerate(different_images()):
+    for number, image in enumerate(IMAGES):
         run = onnx(
             model.file("onnx"),
             enable_profiling=True,
@@ -105,7 +120,7 @@ def test_onnxruntime_evaluates_the_dynamics_as_often_as_the_keras_model(converte
             events = json.load(file)
         names = [e["args"].get("op_name") for e in events if e["name"].endswith("_kernel_time")]
         convolutions.append(sum(name in ("Conv", "FusedConv") for name in names))
-        evaluations.append(model.expected(image[np.newaxis])[1])
+        evaluations.append(model.expected(number, number + 1)[1])
     assert len(set(evaluations)) >= 3
     # Two convolutions an evaluation, and those of stem and head.
     outside = np.array(convolutions) - 2 * np.array(evaluations)

@@ -4,14 +4,16 @@ import io
 import os
 import pathlib
 import re
+import struct
 import sys
+import zlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
-from homoode_tf.serving.predict import images
+from homoode_tf.serving.predict import image_file, images
 from tests.serving.predict.files import png
 
 RED, BLUE, GRAY = (200, 30, 40), (10, 20, 220), (90, 90, 90)
@@ -211,7 +213,37 @@ def encoded(kind):
     return buffer.getvalue()
 
 
-BOMB = png(30_000, 30_000, 8, 0, [b""])
+def flipped(content):
+    """The same with one bit of the pixel data another."""
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def claiming(side):
+    """A JPEG whose header says that it is larger."""
+    content = bytearray(encoded("JPEG"))
+    start = content.index(b"\xff\xc0")
+    content[start + 5 : start + 9] = struct.pack(">HH", side, side)
+    return bytes(content)
+
+
+def scans(count):
+    """A progressive JPEG of so many scans, and one more in a preview, which does not count."""
+    buffer = io.BytesIO()
+    smooth(16, 16).save(buffer, "JPEG", progressive=True)
+    content = buffer.getvalue()
+    begin, more = content.rindex(b"\xff\xda"), count - content.count(b"\xff\xda")
+    preview = b"\xff\xe2\0\x04\xff\xda"
+    return content[:2] + preview + content[2:-2] + more * content[begin:-2] + content[-2:]
+
+
+# One frame, smaller than the image; and one of half its rows, where the data are those of all.
+ANIMATION = (b"acTL", struct.pack(">II", 1, 0))
+APNG, APNG_WITH_ALL_ROWS = (
+    png(8, 8, 8, 0, rows, ANIMATION, (b"fcTL", struct.pack(">5IHHBB", 0, *size, 0, 0, 1, 1, 0, 0)))
+    for rows, size in (([bytes(4)] * 4, (4, 4)), ([bytes(8)] * 8, (8, 4)))
+)
+PROFILE = png(1, 1, 8, 0, [b"\0"], (b"iCCP", b"name\0\0" + zlib.compress(bytes(2**21))))
 
 
 @pytest.mark.parametrize(
@@ -220,12 +252,22 @@ BOMB = png(30_000, 30_000, 8, 0, [b""])
         ("empty.png", b"", "empty file"),
         ("text.png", b"not an image\n", "neither a PNG nor a JPEG"),
         ("signature.png", b"\x89PNG\r\n\x1a\n", "neither a PNG nor a JPEG"),
-        ("cut.png", encoded("PNG")[:-2000], "damaged image: .*truncated"),
+        ("cut.png", encoded("PNG")[:-2000], "damaged image: its pixel data are cut off"),
+        ("flipped.png", flipped(encoded("PNG")), "damaged image: .* not what was written"),
+        ("apng.png", APNG, "damaged image: its pixel data end early"),
+        ("apng2.png", APNG_WITH_ALL_ROWS, "damaged image: its pixels do not fill it"),
+        ("scans.jpg", scans(101), "^too large: 101 scans, at most 100$"),
+        ("profile.png", PROFILE, "^too large: "),
         ("cut.jpg", encoded("JPEG")[:-500], "damaged image: .*truncated"),
         ("image.gif", encoded("GIF"), "neither a PNG nor a JPEG"),
         ("image.bmp", encoded("BMP"), "neither a PNG nor a JPEG"),
-        ("bomb.png", BOMB, "too large: more than 89,478,485 pixels"),
-        ("half_a_bomb.png", png(10_000, 10_000, 8, 0, [b""]), "too large: 10000x10000, at most"),
+        (
+            "bomb.png",
+            png(30_000, 30_000, 8, 0, [b""]),
+            "too large: 30000x30000, at most 50,331,648",
+        ),
+        ("bomb.jpg", claiming(8200), "too large: 8200x8200, at most 50,331,648 pixels"),
+        ("greater_bomb.jpg", claiming(60_000), "too large: more than 50,331,648 pixels"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -234,6 +276,65 @@ def test_says_why_a_file_gives_no_image(tmp_path, name, content, reason):
     with pytest.raises(images.ImageError, match=reason) as caught:
         images.read(tmp_path / name, (8, 8, 1))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("interlaced", [0, 1])
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (2, 9), (5, 3), (16, 24)])
+def test_every_row_must_be_there(tmp_path, height, width, interlaced):
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width)).astype(np.uint8)
+    # The passes of Adam7 as the standard's figure gives them, each for itself.
+    halves = ("16462646", "36463646")
+    figure = [list(map(int, row)) for h in halves for row in (h, "7" * 8, "56565656", "7" * 8)]
+    passes = np.tile(figure, (2, 3))[:height, :width] if interlaced else np.ones_like(pixels)
+    rows = [
+        row[cells == number].tobytes()
+        for number in range(1, 8)
+        for row, cells in zip(pixels, passes, strict=True)
+        if (cells == number).any()
+    ]
+    path = tmp_path / "image.png"
+    path.write_bytes(png(width, height, 8, 0, rows, interlaced=interlaced))
+    np.testing.assert_array_equal(images.read(path, (height, width, 1))[..., 0], pixels)
+    for count in range(len(rows)):
+        path.write_bytes(png(width, height, 8, 0, rows[:count], interlaced=interlaced))
+        with pytest.raises(images.ImageError, match="^damaged image: its pixel data end early$"):
+            images.read(path, (height, width, 1))
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "content", "reason"),
+    [
+        ("MAX_BYTES", 1000, encoded("PNG"), "too large: [0-9,]+ bytes, at most 1,000"),
+        ("MAX_PARTS", 2, encoded("PNG"), "too large: more than 2 chunks"),
+        ("MAX_PARTS", 5, encoded("JPEG"), "too large: more than 5 segments"),
+    ],
+)
+def test_limits_are_named(tmp_path, monkeypatch, limit, value, content, reason):
+    (tmp_path / "image").write_bytes(content)
+    images.read(tmp_path / "image", (8, 8, 1))
+    monkeypatch.setattr(image_file, limit, value)
+    with pytest.raises(images.ImageError, match=f"^{reason}$"):
+        images.read(tmp_path / "image", (8, 8, 1))
+
+
+def test_a_hundred_scans_are_read(tmp_path):
+    (tmp_path / "image.jpg").write_bytes(scans(100))
+    assert images.read(tmp_path / "image.jpg", (16, 16, 3)).shape == (16, 16, 3)
+
+
+def test_what_follows_the_end_does_not_count(tmp_path):
+    padding = bytes(12 * (image_file.MAX_PARTS + 1))
+    for kind in ("PNG", "JPEG"):
+        (tmp_path / "image").write_bytes(encoded(kind) + padding)
+        assert images.read(tmp_path / "image", (40, 40, 3)).any()
+
+
+def test_a_high_transparent_image_is_laid_on_the_background_as_a_whole(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (600, 3, 4)).astype(np.uint8)
+    path = save(tmp_path / "image.png", Image.fromarray(pixels))
+    whole = Image.new("RGBA", (3, 600), "white")
+    whole.alpha_composite(Image.fromarray(pixels))
+    np.testing.assert_array_equal(images.read(path, (600, 3, 3)), whole.convert("RGB"))
 
 
 def test_says_why_a_path_is_no_file(tmp_path, monkeypatch):

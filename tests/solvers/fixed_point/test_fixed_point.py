@@ -237,11 +237,11 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"rtol": 0.0}, "rtol must be a positive finite number, got 0.0"),
-            ({"atol": -1.0}, "atol must be a positive"),
-            ({"max_num_iterations": 2.5}, "max_num_iterations must be a positive integer"),
+            ({"rtol": 0.0}, "rtol must be a number above 0, got 0.0"),
+            ({"atol": -1.0}, "atol must be a number above 0"),
+            ({"max_num_iterations": 2.5}, "max_num_iterations must be an integer at least 1"),
             ({"on_failure": "ignore"}, "on_failure must be one of warn, raise, return"),
-            ({"memory": 0}, "memory must be a positive integer"),
+            ({"memory": 0}, "memory must be an integer at least 1"),
         ],
     )
     def test_of_the_constructor(self, options, message):

@@ -130,7 +130,7 @@ def test_errors():
         fixed_point.differentiate(fn, z, "exact")
     with pytest.raises(ValueError, match="needs an adjoint_solver"):
         fixed_point.differentiate(fn, z)
-    with pytest.raises(ValueError, match="num_phantom_steps must be a positive integer"):
+    with pytest.raises(ValueError, match="num_phantom_steps must be an integer at least 1"):
         fixed_point.differentiate(fn, z, "phantom", num_phantom_steps=0)
 
 
