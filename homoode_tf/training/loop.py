@@ -11,7 +11,7 @@ import tensorflow as tf
 from homoode_tf.training.devices.strategy import explaining_a_lost_worker, largest_over_workers
 from homoode_tf.training.files.checkpoints import Record
 from homoode_tf.training.files.lock import exclusive
-from homoode_tf.training.files.workdir import Workdir, WorkdirError
+from homoode_tf.training.files.workdir import Workdir, WorkdirError, digest
 from homoode_tf.training.interruption import Interrupted, Interruption
 from homoode_tf.training.run import Run
 from homoode_tf.training.settings import TrainingSettings
@@ -28,6 +28,7 @@ def train(
     data_dir: str | os.PathLike | None = None,
     strategy: str | tf.distribute.Strategy = "auto",
     profile_steps: int = 0,
+    second_best: bool = False,
 ) -> dict[str, Any]:
     """Trains, or goes on training, what `config` describes, evaluates it and exports it.
 
@@ -42,6 +43,7 @@ def train(
         strategy: A name of `homoode_tf.training.devices.strategy.NAMES`, or a strategy.
         profile_steps: How many steps are traced into `events/`, for TensorBoard's profile plugin;
             the first three of this process are left out. It changes nothing else.
+        second_best: Whether the next best checkpoint may do at the end where the best is damaged.
 
     Returns:
         What stands in `result.json`: dataset, model, parameters (without the initial point's),
@@ -55,7 +57,8 @@ def train(
         DataNotFoundError: If the data set is not there.
         WorkdirError: If the workdir is another config's, cannot be written, or its disk is full.
         LockedError: If another process trains in the workdir.
-        CheckpointError: If a checkpoint cannot be written, or none can be read.
+        CheckpointError: If a checkpoint cannot be written, if none can be read, if the best is
+            damaged, or if one is another config's.
         NonFiniteError: If the loss becomes non-finite.
         StepError: If a step fails in another way.
         WorkerLostError: If another worker of the run has ended or cannot be reached.
@@ -70,7 +73,7 @@ def train(
         _say_complete(folder, result)
         return result
 
-    run = Run(settings, folder, data_dir, strategy)
+    run = Run(settings, folder, data_dir, strategy, digest(config))
     only_one = exclusive(folder.directory) if run.is_chief else contextlib.nullcontext()
     with (
         folder.explaining_a_full_disk(),
@@ -78,9 +81,16 @@ def train(
         run.checkpoints,
         explaining_a_lost_worker(run.strategy),
     ):
+        # Again: before the lock was taken another run may have come and gone.
+        folder.open(config)
+        if (result := folder.read_result()) is not None:
+            _say_complete(folder, result)
+            return result
+        if run.is_chief:
+            folder.clean()
+        record = run.restore_or_initialise()
         if run.is_chief:
             folder.claim(config)
-        record = run.restore_or_initialise()
         clock.continue_from(record.clock)
         with (
             Interruption(largest_over_workers(run.strategy)) as interruption,
@@ -92,7 +102,7 @@ def train(
             with profiler if run.is_chief else Profiler(folder.events, 0) as profiler:
                 _make_steps(run, record, clock, interruption, metrics, progress, profiler)
             progress.say("Evaluating the best checkpoint on the test split.")
-            result = _conclude(run, clock, interruption)
+            result = _conclude(run, clock, interruption, second_best)
     _say_complete(folder, result)
     return result
 
@@ -184,12 +194,14 @@ def _metrics_of(
     return line
 
 
-def _conclude(run: Run, clock: Clock, interruption: Interruption) -> dict[str, Any]:
+def _conclude(
+    run: Run, clock: Clock, interruption: Interruption, second_best: bool
+) -> dict[str, Any]:
     """Evaluates the best checkpoint on the test split and writes what the run leaves."""
     run.checkpoints.wait()
     run.wait_for_workers()
     last_epoch = run.state.epoch_metrics.means()
-    best = run.checkpoints.restore_best()
+    best = run.checkpoints.restore_best(second_best)
     test = run.evaluator.evaluate("test", interruption.check)
     run.export()
     result = {

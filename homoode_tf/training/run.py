@@ -35,6 +35,7 @@ class Run:
         workdir: The run's folder.
         data_dir: Where the data sets are, or None for TFDS's default.
         strategy: A name of `homoode_tf.training.devices.strategy.NAMES`, or a strategy.
+        origin: The `workdir.digest` of the config that makes or has made the checkpoints.
 
     Attributes:
         is_chief: Whether this process writes what the run leaves.
@@ -58,6 +59,7 @@ class Run:
         workdir: Workdir,
         data_dir: str | os.PathLike | None = None,
         strategy: str | tf.distribute.Strategy = "auto",
+        origin: str = "",
     ):
         self.settings = settings
         self.workdir = workdir
@@ -92,8 +94,9 @@ class Run:
         total_steps = self.milestones.total_steps
         self.state = TrainState(self.model, settings, total_steps, self.strategy)
         self.evaluator = Evaluator(self.state, self.inputs)
+        variables, keep = self.state.variables(), settings.keep_checkpoints
         self.checkpoints = Checkpoints(
-            workdir.checkpoints, self.state.variables(), settings.keep_checkpoints, self.is_chief
+            workdir.checkpoints, variables, keep, origin, writes=self.is_chief
         )
 
     def restore_or_initialise(self) -> Record:

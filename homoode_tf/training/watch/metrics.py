@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from homoode_tf.training.files.workdir import write_atomically
+from homoode_tf.disk import write_atomically
 
 # What `tf.summary.scalar` writes, which needs TensorBoard to be installed; reading needs it only.
 _SCALAR = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"}, data_class=1)
