@@ -7,15 +7,17 @@ from typing import Any
 
 import ml_collections
 import tensorflow as tf
+from absl import logging
 
 from homoode_tf.training.devices.strategy import explaining_a_lost_worker, largest_over_workers
 from homoode_tf.training.files.checkpoints import Record
 from homoode_tf.training.files.lock import exclusive
 from homoode_tf.training.files.workdir import Workdir, WorkdirError, digest
 from homoode_tf.training.interruption import Interrupted, Interruption
+from homoode_tf.training.non_finite import NonFiniteError
 from homoode_tf.training.run import Run
 from homoode_tf.training.settings import TrainingSettings
-from homoode_tf.training.step import explaining_failures, make_train_step
+from homoode_tf.training.step import StepError, explaining_failures, make_train_step
 from homoode_tf.training.watch.clock import Clock
 from homoode_tf.training.watch.metrics import MetricsWriter
 from homoode_tf.training.watch.profiler import Profiler
@@ -59,7 +61,7 @@ def train(
         LockedError: If another process trains in the workdir.
         CheckpointError: If a checkpoint cannot be written, if none can be read, if the best is
             damaged, or if one is another config's.
-        NonFiniteError: If the loss becomes non-finite.
+        NonFiniteError: If the loss becomes non-finite, in training or in an evaluation.
         StepError: If a step fails in another way.
         WorkerLostError: If another worker of the run has ended or cannot be reached.
         Interrupted: On SIGINT or SIGTERM, after a checkpoint was saved.
@@ -149,7 +151,7 @@ def _make_steps(
             with clock.paused(step):
                 validation = None
                 if milestones.evaluates(step):
-                    validation = run.evaluator.evaluate("validation", interruption.check)
+                    validation = _validate(run, interruption)
                 if milestones.logs(step):
                     line = _metrics_of(run, step, clock, validation)
                     metrics.write(step, line)
@@ -167,6 +169,17 @@ def _make_steps(
         run.checkpoints.wait()
         message = f"stopped by {error.signal_name}; step {step} is saved"
         raise Interrupted(error.signal_number, message) from None
+
+
+def _validate(run: Run, interruption: Interruption) -> dict[str, float] | None:
+    """Evaluates on validation; None where that failed and `config.non_finite` skips failures."""
+    try:
+        return run.evaluator.evaluate("validation", interruption.check)
+    except (NonFiniteError, StepError) as error:
+        if run.settings.non_finite != "skip":
+            raise
+        logging.warning("Left out, for config.non_finite=skip: %s", error)
+        return None
 
 
 def _metrics_of(

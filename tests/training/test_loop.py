@@ -7,12 +7,13 @@ import shutil
 import signal
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from homoode_tf.training import evaluate, export, loop, run, train
+from homoode_tf.training import evaluate, evaluation, export, loop, run, train
 from homoode_tf.training.files.checkpoints import CheckpointError
 from homoode_tf.training.files.lock import LockedError, exclusive
 from homoode_tf.training.files.workdir import Workdir, WorkdirError
@@ -277,6 +278,42 @@ def test_a_diverging_run_stops_and_keeps_the_good_checkpoints(tmp_path, monkeypa
     with pytest.raises(NonFiniteError, match="non-finite at step 10"):
         train(fakes.config(), tmp_path)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir())[-1] == "step-00000009"
+
+
+def lose_the_loss(monkeypatch):
+    """Makes the loss of every evaluation NaN."""
+    lost = lambda labels, _: tf.fill(tf.shape(labels), np.nan)  # noqa: E731
+    monkeypatch.setattr(evaluation, "cross_entropy", lost)
+
+
+def test_a_loss_on_test_that_is_not_finite_completes_nothing(tmp_path, monkeypatch):
+    interrupt_at(monkeypatch, 29)
+    with pytest.raises(Interrupted):
+        train(fakes.config(), tmp_path)
+    interrupt_at(monkeypatch, None)
+    lose_the_loss(monkeypatch)
+    with pytest.raises(NonFiniteError, match="loss on test is nan"):
+        train(fakes.config(), tmp_path)
+    assert not (tmp_path / "result.json").exists()
+    with pytest.raises(NonFiniteError, match="loss on validation is nan"):
+        evaluate(fakes.config(), tmp_path)
+
+
+@pytest.mark.parametrize("failure", [NonFiniteError, StepError])
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_a_validation_that_fails_is_left_out_where_steps_are(policy, failure):
+    def evaluate(split, _):
+        raise failure(f"the evaluation on {split} failed")
+
+    run = types.SimpleNamespace(
+        evaluator=types.SimpleNamespace(evaluate=evaluate),
+        settings=fakes.settings(non_finite=policy),
+    )
+    if policy == "skip":
+        assert loop._validate(run, loop.Interruption()) is None
+    else:
+        with pytest.raises(failure, match="on validation failed"):
+            loop._validate(run, loop.Interruption())
 
 
 def test_a_failing_step_is_named(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from homoode_tf import disk
+from homoode_tf.checks import check_path
 from homoode_tf.data.settings import is_image_data
 from homoode_tf.errors import UserError
 from homoode_tf.graph_errors import reason
@@ -42,10 +43,13 @@ class Workdir:
         events: `events/`, for TensorBoard.
         saved_model: `saved_model/`.
         result: `result.json`, written last of all: it says that the run is complete.
+
+    Raises:
+        InvalidValueError: If TensorFlow would take the path for another.
     """
 
     def __init__(self, directory: str | os.PathLike):
-        self.directory = pathlib.Path(directory).expanduser()
+        self.directory = pathlib.Path(check_path("workdir", directory))
         self.config = self.directory / "config.json"
         self.checkpoints = self.directory / "checkpoints"
         self.metrics = self.directory / "metrics.jsonl"
@@ -187,8 +191,12 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def _plain(config: Mapping[str, Any]) -> dict[str, Any]:
     """Turns a config into what comes back from JSON."""
-    values = config.to_dict() if hasattr(config, "to_dict") else config
-    return json.loads(json.dumps(values, default=_describe))
+    return json.loads(as_json(config.to_dict() if hasattr(config, "to_dict") else config))
+
+
+def as_json(value: Any) -> str:
+    """Returns a value of a config as JSON text, an object as what makes it again."""
+    return json.dumps(value, default=_describe)
 
 
 def _describe(value: Any) -> Any:

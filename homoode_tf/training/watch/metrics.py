@@ -17,8 +17,8 @@ _SCALAR = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"}, d
 class MetricsWriter:
     """Appends metrics to a JSON-lines file and to TensorBoard events.
 
-    Lines of steps after `step` are removed first: a run that was killed has logged steps that its
-    resumed process makes again, and no step shall stand in the file twice.
+    Lines and events of steps after `step` are removed first: a run that was killed has logged steps
+    that its resumed process makes again, and no step shall stand in a file twice.
 
     Args:
         path: The JSON-lines file.
@@ -41,6 +41,8 @@ class MetricsWriter:
         if path.exists():
             kept = [line for line in read_metrics(path) if line["step"] <= step]
             write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept))
+        for file in events.glob("*.tfevents.*"):
+            _remove_later_events(file, step)
         self._file = path.open("a", encoding="utf-8")
         self._events = tf.summary.create_file_writer(str(events))
 
@@ -67,6 +69,25 @@ class MetricsWriter:
             for name, value in metrics.items():
                 tf.summary.write(name, tf.constant(value, tf.float32), metadata=_SCALAR)
         self._events.flush()
+
+
+def _remove_later_events(path: pathlib.Path, step: int) -> None:
+    kept, is_whole = [], True
+    try:
+        for record in tf.data.TFRecordDataset(str(path)):
+            kept.append(record.numpy())
+            if tf.compat.v1.Event.FromString(kept[-1]).step > step:
+                is_whole = False
+                kept.pop()
+    except tf.errors.DataLossError:  # Cut short by a kill.
+        is_whole = False
+    if is_whole:
+        return
+    new = path.with_name("new")
+    with tf.io.TFRecordWriter(str(new)) as file:
+        for record in kept:
+            file.write(record)
+    new.replace(path)
 
 
 def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
