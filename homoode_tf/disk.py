@@ -9,6 +9,7 @@ import shutil
 
 # `tf.errors.OpError` has no `errno`, only the system's words for it.
 _FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
+_ROOM = "make room and try again"
 # Of Linux's renameat2: relative to the working directory, and both names change places.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -30,7 +31,8 @@ def remedy(error: Exception, text: str = "") -> str:
         'No space left on device: make room and try again'
     """
     text = text or getattr(error, "strerror", None) or str(error)
-    return f"{text}: make room and try again" if is_full(error) else text
+    # Said once, where an error is told by a second one.
+    return f"{text}: {_ROOM}" if is_full(error) and _ROOM not in text else text
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:

@@ -78,4 +78,5 @@ def test_a_full_disk_asks_for_room(number):
     words = os.strerror(number)
     for error in (OSError(number, words), tf.errors.UnknownError(None, None, f"file; {words}")):
         assert words in disk.remedy(error) and "make room" in disk.remedy(error)
+    assert disk.remedy(error, disk.remedy(error)).count("make room") == 1
     assert disk.remedy(OSError(errno.EIO, "broken")) == "broken"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import logging
 
+from homoode_tf import disk
 from homoode_tf.checks import check_path
 from homoode_tf.data import catalog
 from homoode_tf.errors import InvalidValueError, UserError
@@ -97,7 +98,7 @@ def open_prepared(name: str, data_dir: str | os.PathLike | None) -> tfds.core.Da
         raise OSError(
             error.errno,
             f"cannot write the digits data set to data_dir {resolved!r} "
-            f"({error.strerror or error}); give a data_dir that can be written",
+            f"({disk.remedy(error)}); give a data_dir that can be written",
         ) from error
 
 

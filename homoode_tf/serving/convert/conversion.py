@@ -3,6 +3,7 @@
 
 import contextlib
 import dataclasses
+import glob
 import importlib.util
 import os
 import pathlib
@@ -10,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from homoode_tf import disk
 from homoode_tf.checks import check_choice, check_number
 from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason_lines
@@ -128,14 +130,28 @@ def _check_packages(backend) -> None:
 @contextlib.contextmanager
 def _replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a path whose file takes the place of `path` at the end, or is removed by an error."""
+    for leftover in path.parent.glob(f"{glob.escape(path.name)}.*.new"):
+        number = leftover.suffixes[-2].removeprefix(".")
+        if number.isdecimal() and not _runs(int(number)):  # It was killed.
+            leftover.unlink(missing_ok=True)
     new = path.with_name(f"{path.name}.{os.getpid()}.new")
     try:
         yield new
         os.replace(new, path)
     except OSError as error:
-        raise ConversionError(f"{path} cannot be written: {error.strerror or error}") from None
+        raise ConversionError(f"{path} cannot be written: {disk.remedy(error)}") from None
     finally:
         new.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
 
 
 def _write(path: pathlib.Path, content: bytes) -> None:
