@@ -45,6 +45,9 @@ _STRATEGY = flags.DEFINE_enum("strategy", "auto", strategy.NAMES, "Which devices
 _DETERMINISTIC = flags.DEFINE_bool(
     "deterministic", False, "Whether two runs are to be equal bit for bit; slightly slower."
 )
+_SECOND_BEST = flags.DEFINE_bool(
+    "second_best", False, "Whether the next best checkpoint may do where the best is damaged."
+)
 _PROFILE_STEPS = flags.DEFINE_integer(
     "profile_steps",
     0,
@@ -65,7 +68,9 @@ def main() -> None:
     config = _CONFIG.value
     # A recipe without a data set is refused by what follows, with its reason.
     workdir = _WORKDIR.value or pathlib.Path("runs") / str(config.get("dataset"))
-    options = {"profile_steps": _PROFILE_STEPS.value} if _MODE.value == "train" else {}
+    options = {"second_best": _SECOND_BEST.value}
+    if _MODE.value == "train":
+        options["profile_steps"] = _PROFILE_STEPS.value
     _MODES[_MODE.value](config, workdir, _DATA_DIR.value, _STRATEGY.value, **options)
 
 

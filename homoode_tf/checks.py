@@ -3,9 +3,11 @@
 
 import math
 import numbers
+import os
 from collections.abc import Collection
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from homoode_tf.errors import InvalidTypeError, InvalidValueError
@@ -13,6 +15,8 @@ from homoode_tf.errors import InvalidTypeError, InvalidValueError
 # What a float32 can hold.
 _LARGEST_NUMBER = 3.4e38
 _INTEGERS_END = 2**31
+# But for what parts the names of a path.
+_OF_PATTERNS = "[]*?\\".replace(os.sep, "")
 
 
 def check_number(
@@ -120,6 +124,51 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
     """Refuses, with an `InvalidValueError`, what is none of the names allowed."""
     if not isinstance(value, str) or value not in allowed:
         raise InvalidValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
+
+
+def check_tolerances(rtol: float, atol: float, dtype: Any) -> None:
+    """Refuses, with an `InvalidValueError`, tolerances that are both below a dtype's resolution.
+
+    A solver would take ever shorter steps, and never be content. One of them may be that small:
+    the other then decides.
+
+    Args:
+        rtol: Relative tolerance.
+        atol: Absolute tolerance.
+        dtype: NumPy's, of the state.
+    """
+    smallest = float(ml_dtypes.finfo(dtype).eps)
+    if max(rtol, atol) < smallest:
+        raise InvalidValueError(
+            f"rtol or atol must be at least {smallest:.2g}, the resolution of the state's dtype "
+            f"{np.dtype(dtype).name}, got rtol={rtol:g} and atol={atol:g}: loosen one of them, or "
+            "solve in a dtype of more digits."
+        )
+
+
+def check_path(name: str, value: str | os.PathLike, remote: bool = False) -> str:
+    """Returns a path with `~` expanded; refuses one that TensorFlow would take for another.
+
+    Args:
+        name: The argument's or flag's, as the message gives it.
+        value: The path.
+        remote: Whether the address of another file system, as gs://, is allowed.
+
+    Raises:
+        InvalidValueError: If it holds a letter of TensorFlow's patterns, or is an address.
+    """
+    path = os.path.expanduser(os.fsdecode(value))
+    found = sorted({*path} & {*_OF_PATTERNS})
+    if found:
+        raise InvalidValueError(
+            f"{name} must be a path without {' '.join(_OF_PATTERNS)}, which TensorFlow reads as "
+            f"patterns; got {path!r} with {' '.join(found)}: rename the folder."
+        )
+    if "://" in path and not remote:
+        raise InvalidValueError(
+            f"{name} must be a path of this machine, got {path!r}: mount that place, or copy."
+        )
+    return path
 
 
 def check_flag(name: str, value: Any) -> None:

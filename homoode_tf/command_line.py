@@ -11,6 +11,7 @@ import tensorflow as tf
 from absl import app, flags, logging
 from ml_collections import config_flags
 
+from homoode_tf import disk
 from homoode_tf.errors import UserError
 from homoode_tf.graph_errors import reason
 from homoode_tf.training.interruption import Interrupted
@@ -90,7 +91,8 @@ def _call(main: Callable[[], None]) -> None:
     except _EXPECTED as error:
         if logging.level_debug():
             raise
-        _leave(reason(error) if isinstance(error, tf.errors.OpError) else error, _FAILURE)
+        text = reason(error) if isinstance(error, tf.errors.OpError) else str(error)
+        _leave(disk.remedy(error, text or repr(error)), _FAILURE)
 
 
 def _parse(arguments: Sequence[str], default_config: pathlib.Path) -> list[str]:

@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from homoode_tf import disk
 from homoode_tf.data import catalog, storage
 from homoode_tf.errors import UserError
 
@@ -41,7 +42,8 @@ def _prepare(name: str, data_dir: str | None) -> bool:
         builder = storage.prepare(name, data_dir)
     # A download can fail in any way: the other data sets are still tried.
     except Exception as error:
-        print(f"{name}: could not be prepared: {error or type(error).__name__}", file=sys.stderr)
+        reason = disk.remedy(error, str(error) or type(error).__name__)
+        print(f"{name}: could not be prepared: {reason}", file=sys.stderr)
         if isinstance(error, ConnectionError):
             print("Run the same command again with a network.", file=sys.stderr)
         return False

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import logging
 
+from homoode_tf import disk
+from homoode_tf.checks import check_path
 from homoode_tf.data import catalog
 from homoode_tf.errors import InvalidValueError, UserError
 
@@ -96,7 +98,7 @@ def open_prepared(name: str, data_dir: str | os.PathLike | None) -> tfds.core.Da
         raise OSError(
             error.errno,
             f"cannot write the digits data set to data_dir {resolved!r} "
-            f"({error.strerror or error}); give a data_dir that can be written",
+            f"({disk.remedy(error)}); give a data_dir that can be written",
         ) from error
 
 
@@ -152,7 +154,8 @@ def _resolve(data_dir: str | os.PathLike | None) -> str:
         data_dir = constants.DATA_DIR
     if not os.fspath(data_dir):
         raise InvalidValueError("data_dir must be a folder, got an empty name")
-    return os.path.expanduser(os.fspath(data_dir))
+    # TFDS reads from other file systems too.
+    return check_path("data_dir", data_dir, remote=True)
 
 
 def _source_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:

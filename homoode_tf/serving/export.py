@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import keras
 import tensorflow as tf
 
+from homoode_tf.checks import check_path
 from homoode_tf.layers.serving_scope import serving_scope
 from homoode_tf.serving import checksums
 
@@ -37,7 +38,7 @@ def save(
             image's answer does not depend on the images beside it, or "batch".
 
     Raises:
-        ValueError: If a solver cannot step so.
+        ValueError: If a solver cannot step so, or TensorFlow would take the path for another.
 
     Example:
         >>> layers = [keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]
@@ -46,6 +47,7 @@ def save(
         >>> serve(images=tf.zeros([5, 8, 8, 1], tf.uint8))["class"].shape
         TensorShape([5])
     """
+    directory = check_path("directory", directory)
     spec = tf.TensorSpec((None, *image_shape), tf.uint8, name="images")
 
     @tf.function(input_signature=[spec])
@@ -73,7 +75,7 @@ def save(
     with serving_scope(step_control):
         tf.saved_model.save(
             module,
-            str(directory),
+            directory,
             signatures={SIGNATURE: serve},
             # Serving needs no gradients, and saving them would trace every backward pass.
             options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from homoode_tf import disk
 from homoode_tf.errors import UserError
 
 # As a shell says it of a program that the signal has ended.
@@ -50,7 +51,7 @@ def run(program: str, command: Callable[[], int]) -> int:
         return _BROKEN_PIPE
     except OSError as error:  # What cannot be read is a UserError, so this is a full disk.
         _discard_output()
-        reason, status = f"the output cannot be written: {error.strerror or error}", 1
+        reason, status = f"the output cannot be written: {disk.remedy(error)}", 1
     print(f"{program}: {printable(reason)}", file=sys.stderr)
     return status
 

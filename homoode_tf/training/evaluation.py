@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Evaluating a model on a split."""
 
+import math
 from collections.abc import Callable
 
 import tensorflow as tf
 
 from homoode_tf.training.inputs import Inputs
+from homoode_tf.training.non_finite import NonFiniteError
 from homoode_tf.training.objective import correct, cross_entropy
 from homoode_tf.training.state import TrainState
 from homoode_tf.training.step import explaining_failures, sum_over_replicas
@@ -38,6 +40,7 @@ class Evaluator:
 
         Raises:
             StepError: If the solver, or anything else inside of the graph, fails.
+            NonFiniteError: If the loss is infinite or NaN.
         """
         self._sums.reset()
         batches, num_batches = self._inputs.evaluation(split)
@@ -45,7 +48,13 @@ class Evaluator:
             for _ in range(num_batches):
                 between()
                 self._step(batches)
-        means = self._sums.means()
+            means = self._sums.means()
+        if not math.isfinite(means["loss"]):
+            raise NonFiniteError(
+                f"the loss on {split} is {means['loss']}; the checkpoints are kept. A smaller "
+                "config.optimizer.learning_rate or closer config.model.rtol and atol may help, in "
+                "another workdir."
+            )
         return {name: means[name] for name in ("loss", "accuracy", "examples")}
 
     @tf.function(autograph=False)

@@ -7,15 +7,17 @@ from typing import Any
 
 import ml_collections
 import tensorflow as tf
+from absl import logging
 
 from homoode_tf.training.devices.strategy import explaining_a_lost_worker, largest_over_workers
 from homoode_tf.training.files.checkpoints import Record
 from homoode_tf.training.files.lock import exclusive
-from homoode_tf.training.files.workdir import Workdir, WorkdirError
+from homoode_tf.training.files.workdir import Workdir, WorkdirError, digest
 from homoode_tf.training.interruption import Interrupted, Interruption
+from homoode_tf.training.non_finite import NonFiniteError
 from homoode_tf.training.run import Run
 from homoode_tf.training.settings import TrainingSettings
-from homoode_tf.training.step import explaining_failures, make_train_step
+from homoode_tf.training.step import StepError, explaining_failures, make_train_step
 from homoode_tf.training.watch.clock import Clock
 from homoode_tf.training.watch.metrics import MetricsWriter
 from homoode_tf.training.watch.profiler import Profiler
@@ -28,6 +30,7 @@ def train(
     data_dir: str | os.PathLike | None = None,
     strategy: str | tf.distribute.Strategy = "auto",
     profile_steps: int = 0,
+    second_best: bool = False,
 ) -> dict[str, Any]:
     """Trains, or goes on training, what `config` describes, evaluates it and exports it.
 
@@ -42,6 +45,7 @@ def train(
         strategy: A name of `homoode_tf.training.devices.strategy.NAMES`, or a strategy.
         profile_steps: How many steps are traced into `events/`, for TensorBoard's profile plugin;
             the first three of this process are left out. It changes nothing else.
+        second_best: Whether the next best checkpoint may do at the end where the best is damaged.
 
     Returns:
         What stands in `result.json`: dataset, model, parameters (without the initial point's),
@@ -55,8 +59,9 @@ def train(
         DataNotFoundError: If the data set is not there.
         WorkdirError: If the workdir is another config's, cannot be written, or its disk is full.
         LockedError: If another process trains in the workdir.
-        CheckpointError: If a checkpoint cannot be written, or none can be read.
-        NonFiniteError: If the loss becomes non-finite.
+        CheckpointError: If a checkpoint cannot be written, if none can be read, if the best is
+            damaged, or if one is another config's.
+        NonFiniteError: If the loss becomes non-finite, in training or in an evaluation.
         StepError: If a step fails in another way.
         WorkerLostError: If another worker of the run has ended or cannot be reached.
         Interrupted: On SIGINT or SIGTERM, after a checkpoint was saved.
@@ -70,7 +75,7 @@ def train(
         _say_complete(folder, result)
         return result
 
-    run = Run(settings, folder, data_dir, strategy)
+    run = Run(settings, folder, data_dir, strategy, digest(config))
     only_one = exclusive(folder.directory) if run.is_chief else contextlib.nullcontext()
     with (
         folder.explaining_a_full_disk(),
@@ -78,9 +83,16 @@ def train(
         run.checkpoints,
         explaining_a_lost_worker(run.strategy),
     ):
+        # Again: before the lock was taken another run may have come and gone.
+        folder.open(config)
+        if (result := folder.read_result()) is not None:
+            _say_complete(folder, result)
+            return result
+        if run.is_chief:
+            folder.clean()
+        record = run.restore_or_initialise()
         if run.is_chief:
             folder.claim(config)
-        record = run.restore_or_initialise()
         clock.continue_from(record.clock)
         with (
             Interruption(largest_over_workers(run.strategy)) as interruption,
@@ -92,7 +104,7 @@ def train(
             with profiler if run.is_chief else Profiler(folder.events, 0) as profiler:
                 _make_steps(run, record, clock, interruption, metrics, progress, profiler)
             progress.say("Evaluating the best checkpoint on the test split.")
-            result = _conclude(run, clock, interruption)
+            result = _conclude(run, clock, interruption, second_best)
     _say_complete(folder, result)
     return result
 
@@ -139,7 +151,7 @@ def _make_steps(
             with clock.paused(step):
                 validation = None
                 if milestones.evaluates(step):
-                    validation = run.evaluator.evaluate("validation", interruption.check)
+                    validation = _validate(run, interruption)
                 if milestones.logs(step):
                     line = _metrics_of(run, step, clock, validation)
                     metrics.write(step, line)
@@ -157,6 +169,17 @@ def _make_steps(
         run.checkpoints.wait()
         message = f"stopped by {error.signal_name}; step {step} is saved"
         raise Interrupted(error.signal_number, message) from None
+
+
+def _validate(run: Run, interruption: Interruption) -> dict[str, float] | None:
+    """Evaluates on validation; None where that failed and `config.non_finite` skips failures."""
+    try:
+        return run.evaluator.evaluate("validation", interruption.check)
+    except (NonFiniteError, StepError) as error:
+        if run.settings.non_finite != "skip":
+            raise
+        logging.warning("Left out, for config.non_finite=skip: %s", error)
+        return None
 
 
 def _metrics_of(
@@ -184,12 +207,14 @@ def _metrics_of(
     return line
 
 
-def _conclude(run: Run, clock: Clock, interruption: Interruption) -> dict[str, Any]:
+def _conclude(
+    run: Run, clock: Clock, interruption: Interruption, second_best: bool
+) -> dict[str, Any]:
     """Evaluates the best checkpoint on the test split and writes what the run leaves."""
     run.checkpoints.wait()
     run.wait_for_workers()
     last_epoch = run.state.epoch_metrics.means()
-    best = run.checkpoints.restore_best()
+    best = run.checkpoints.restore_best(second_best)
     test = run.evaluator.evaluate("test", interruption.check)
     run.export()
     result = {

@@ -63,7 +63,7 @@ class NonFiniteSteps:
         if self._skips:
             what = (
                 f"the loss or its gradient was non-finite in all of the {_MOST_SKIPPED_IN_A_ROW} "
-                f"steps until step {bad}"
+                f"steps until step {bad}, or their solves failed"
             )
             hint = "."
         raise NonFiniteError(

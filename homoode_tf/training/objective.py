@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from homoode_tf.solvers.ode.failure import failures_as_nan
 from homoode_tf.training.settings import TrainingSettings
 
 
@@ -60,6 +61,10 @@ def make_gradient(
             tf.cast(model.implicit.backward_nfe, tf.float32) * share,
         ]
         return *gradients, tf.stack(metrics)
+
+    if settings.non_finite == "skip":
+        # So that a step whose solve fails is left out as well.
+        of_part = failures_as_nan()(of_part)
 
     def gradient(images, labels, scale=None):
         *gradients, metrics = accumulate(

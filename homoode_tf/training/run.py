@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of a run, built from its settings."""
 
+import operator
 import os
 import pathlib
 import tempfile
@@ -11,17 +12,18 @@ import tensorflow as tf
 from homoode_tf import data, models
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.serving import export
+from homoode_tf.training.devices import agreement, xla
 from homoode_tf.training.devices import strategy as strategies
-from homoode_tf.training.devices import xla
 from homoode_tf.training.evaluation import Evaluator
 from homoode_tf.training.files.checkpoints import Checkpoints, Record
-from homoode_tf.training.files.workdir import Workdir
+from homoode_tf.training.files.workdir import Workdir, as_json
 from homoode_tf.training.inputs import Inputs
 from homoode_tf.training.milestones import Milestones
 from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.state import TrainState
 from homoode_tf.training.step import sum_over_replicas
 from homoode_tf.training.whitening import whiten_stem
+from homoode_tf.version import __version__
 
 # Their patches are a million, for 27 x 27 moments.
 _WHITENING_IMAGES = 5000
@@ -35,6 +37,7 @@ class Run:
         workdir: The run's folder.
         data_dir: Where the data sets are, or None for TFDS's default.
         strategy: A name of `homoode_tf.training.devices.strategy.NAMES`, or a strategy.
+        origin: The `workdir.digest` of the config that makes or has made the checkpoints.
 
     Attributes:
         is_chief: Whether this process writes what the run leaves.
@@ -47,8 +50,8 @@ class Run:
         checkpoints: Of the state.
 
     Raises:
-        InvalidValueError: If the settings do not fit the data or the devices; the message names
-            the field.
+        InvalidValueError: If the settings do not fit the data or the devices, or are not those of
+            the other workers; the message names the field.
         DataNotFoundError: If the data set is not there.
     """
 
@@ -58,11 +61,17 @@ class Run:
         workdir: Workdir,
         data_dir: str | os.PathLike | None = None,
         strategy: str | tf.distribute.Strategy = "auto",
+        origin: str = "",
     ):
         self.settings = settings
         self.workdir = workdir
         self.strategy = strategies.create(strategy) if isinstance(strategy, str) else strategy
         self.is_chief = strategies.is_chief(self.strategy)
+        # Before the model is built: workers of other models would wait for each other for ever.
+        fields = [name for name, *_ in TrainingSettings.declared()]
+        config = {name: as_json(operator.attrgetter(name)(settings)) for name in fields}
+        code = {"the code": __version__, "TensorFlow": tf.__version__}
+        agreement.check(self.strategy, config | code)
         self.images = data.load(
             settings.dataset, data_dir=data_dir, validation_fraction=settings.validation_fraction
         )
@@ -92,8 +101,9 @@ class Run:
         total_steps = self.milestones.total_steps
         self.state = TrainState(self.model, settings, total_steps, self.strategy)
         self.evaluator = Evaluator(self.state, self.inputs)
+        variables, keep = self.state.variables(), settings.keep_checkpoints
         self.checkpoints = Checkpoints(
-            workdir.checkpoints, self.state.variables(), settings.keep_checkpoints, self.is_chief
+            workdir.checkpoints, variables, keep, origin, writes=self.is_chief
         )
 
     def restore_or_initialise(self) -> Record:
@@ -104,8 +114,12 @@ class Run:
 
         Raises:
             CheckpointError: If there are checkpoints, and none can be read.
+            InvalidValueError: If other workers have restored another one.
         """
         record = self.checkpoints.restore_latest()
+        info = self.images.info
+        facts = {"the checkpoint": self.checkpoints.restored, "the data set": str(info)}
+        agreement.check(self.strategy, facts)
         self.state.separate_random_states()
         if record is not None:
             return record

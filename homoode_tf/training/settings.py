@@ -73,7 +73,9 @@ class TrainingSettings(DataSettings):
         1, "Parts of the batch, one after the other, for one update: memory and batch norm of one."
     )
     non_finite: str = setting(
-        "stop", "What becomes of a step with a non-finite loss or gradient.", choices=POLICIES
+        "stop",
+        "What becomes of a step with a non-finite loss or gradient, or whose solve fails.",
+        choices=POLICIES,
     )
     precision: str = setting(
         "float32", "Of the convolutions; mixed_float16 scales the loss.", choices=PRECISIONS

@@ -8,7 +8,7 @@ import ml_collections
 import tensorflow as tf
 
 from homoode_tf.training.files.lock import exclusive
-from homoode_tf.training.files.workdir import Workdir
+from homoode_tf.training.files.workdir import Workdir, digest
 from homoode_tf.training.run import Run
 from homoode_tf.training.settings import TrainingSettings
 
@@ -18,14 +18,16 @@ def restore_best(
     folder: Workdir,
     data_dir: str | os.PathLike | None = None,
     strategy: str | tf.distribute.Strategy = "auto",
+    second_best: bool = False,
 ) -> tuple[Run, int]:
     """Builds a run with the checkpoint that is best on validation.
 
     Args:
-        config: The config that made the run.
+        config: The config that made the run, or one that differs from it in how it solves.
         folder: The run's folder.
         data_dir: Where the data sets are, or None for TFDS's default.
         strategy: A name of `homoode_tf.training.devices.strategy.NAMES`, or a strategy.
+        second_best: Whether the next best may do, with a warning, where the best is damaged.
 
     Returns:
         The run and the step of the checkpoint.
@@ -33,10 +35,12 @@ def restore_best(
     Raises:
         InvalidValueError: If the config is not allowed.
         DataNotFoundError: If the data set is not there.
-        CheckpointError: If no whole checkpoint was evaluated on validation.
+        WorkdirError: If there is no run.
+        CheckpointError: If no whole checkpoint was evaluated on validation, or the best is damaged.
     """
-    run = Run(TrainingSettings.from_config(config), folder, data_dir, strategy)
-    return run, run.checkpoints.restore_best().step
+    settings, origin = TrainingSettings.from_config(config), digest(folder.read_config())
+    run = Run(settings, folder, data_dir, strategy, origin)
+    return run, run.checkpoints.restore_best(second_best).step
 
 
 def evaluate(
@@ -44,6 +48,7 @@ def evaluate(
     workdir: str | os.PathLike,
     data_dir: str | os.PathLike | None = None,
     strategy: str | tf.distribute.Strategy = "auto",
+    second_best: bool = False,
 ) -> dict[str, float]:
     """Evaluates the best checkpoint of a run on validation and test; changes nothing.
 
@@ -54,11 +59,11 @@ def evaluate(
 
     Raises:
         WorkdirError: If there is no run, or one of another config.
-        CheckpointError: If no whole checkpoint was evaluated on validation.
+        CheckpointError: If no whole checkpoint was evaluated on validation, or the best is damaged.
     """
     folder = Workdir(workdir)
     folder.check(config)
-    run, step = restore_best(config, folder, data_dir, strategy)
+    run, step = restore_best(config, folder, data_dir, strategy, second_best)
     result = {"step": step} | {
         f"{split}_{name}": value
         for split in ("validation", "test")
@@ -80,6 +85,7 @@ def export(
     workdir: str | os.PathLike,
     data_dir: str | os.PathLike | None = None,
     strategy: str | tf.distribute.Strategy = "auto",
+    second_best: bool = False,
 ) -> pathlib.Path:
     """Writes the best checkpoint of a run to `saved_model/` again.
 
@@ -90,13 +96,17 @@ def export(
 
     Raises:
         WorkdirError: If there is no run, or one of another config.
-        CheckpointError: If no whole checkpoint was evaluated on validation.
+        CheckpointError: If no whole checkpoint was evaluated on validation, or the best is damaged;
+            an earlier SavedModel is then untouched.
         LockedError: If another process works in the workdir.
     """
     folder = Workdir(workdir)
     folder.check(config)
-    run, step = restore_best(config, folder, data_dir, strategy)
-    with exclusive(folder.directory):
+    with folder.explaining_a_full_disk(), exclusive(folder.directory):
+        # Again: what was there before the lock may be gone.
+        folder.check(config)
+        folder.clean()
+        run, step = restore_best(config, folder, data_dir, strategy, second_best)
         run.export()
     print(f"Step {step} was exported to {folder.saved_model}.", flush=True)
     return folder.saved_model

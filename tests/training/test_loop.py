@@ -3,18 +3,20 @@ import json
 import os
 import pathlib
 import random
+import shutil
 import signal
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from homoode_tf.training import evaluate, export, loop, run, train
+from homoode_tf.training import evaluate, evaluation, export, loop, run, train
 from homoode_tf.training.files.checkpoints import CheckpointError
 from homoode_tf.training.files.lock import LockedError, exclusive
-from homoode_tf.training.files.workdir import WorkdirError
+from homoode_tf.training.files.workdir import Workdir, WorkdirError
 from homoode_tf.training.interruption import Interrupted
 from homoode_tf.training.non_finite import NonFiniteError
 from homoode_tf.training.step import StepError
@@ -61,13 +63,13 @@ def interrupt_at(monkeypatch, call):
 def test_the_result_and_what_a_run_leaves(uninterrupted):
     workdir, result = uninterrupted
     assert list(result) == FIELDS
-    assert json.loads((workdir / "result.json").read_text()) == result
+    assert Workdir(workdir).read_result() == result
     assert (result["dataset"], result["steps"], result["test_examples"]) == ("fake", 20, 21)
     assert (result["parameters"], result["initial_point_parameters"]) == (251, 8)
     assert (result["nfe_forward"], result["nfe_backward"]) == (14.0, 20.0)
     assert result["test_accuracy"] > 0.5
     assert all(result[name] > 0 for name in MEASURED)
-    assert json.loads((workdir / "config.json").read_text()) == fakes.config().to_dict()
+    assert Workdir(workdir).read_config() == fakes.config().to_dict()
     assert (workdir / "saved_model").is_dir()
     assert list((workdir / "events").iterdir())
 
@@ -198,6 +200,68 @@ def test_another_config_is_refused(uninterrupted):
         train(fakes.config(seed=2), uninterrupted[0])
 
 
+def test_a_workdir_that_another_run_used_meanwhile_is_refused(tmp_path, monkeypatch):
+    """Between the first look and the lock."""
+    build = loop.Run
+
+    def build_late(*arguments):
+        monkeypatch.setattr(loop, "Run", build)
+        interrupt_at(monkeypatch, 4)
+        with pytest.raises(Interrupted):
+            train(fakes.config(seed=2), tmp_path)
+        return build(*arguments)
+
+    monkeypatch.setattr(loop, "Run", build_late)
+    with pytest.raises(WorkdirError, match="seed is 2 there and 1 here"):
+        train(fakes.config(), tmp_path)
+    assert Workdir(tmp_path).read_config()["seed"] == 2
+
+
+@pytest.fixture
+def copy(uninterrupted, tmp_path):
+    """A copy of a whole run, for a test to damage."""
+    return shutil.copytree(uninterrupted[0], tmp_path / "copy")
+
+
+def test_checkpoints_know_their_config(copy, uninterrupted):
+    for name in ("config.json", "result.json"):
+        (copy / name).unlink()
+    with pytest.raises(CheckpointError, match="was made by another config"):
+        train(fakes.config(seed=2), copy, strategy="one_device")
+    assert not (copy / "config.json").exists()
+    result = train(fakes.config(), copy, strategy="one_device")
+    assert_same_run(copy, result, uninterrupted)
+
+
+def test_checkpoints_that_do_not_know_their_config_are_taken(copy, uninterrupted):
+    (copy / "result.json").unlink()
+    for manifest in copy.glob("checkpoints/*/manifest.json"):
+        values = json.loads(manifest.read_text())
+        del values["config"], values["sha256"]
+        manifest.write_text(json.dumps(values))
+    assert_same_run(copy, train(fakes.config(), copy, strategy="one_device"), uninterrupted)
+
+
+def test_a_damaged_best_checkpoint_costs_no_saved_model(tmp_path):
+    config = fakes.config(epochs=2, checkpoint_every_steps=5)
+    train(config, tmp_path)
+
+    def rank(path):
+        accuracy = json.loads((path / "manifest.json").read_text())["validation_accuracy"]
+        return accuracy, path.name
+
+    best = max(tmp_path.glob("checkpoints/step-*"), key=rank)
+    (best / "state.index").write_bytes(b"garbage")
+    weights = tmp_path / "saved_model" / "model.weights.h5"
+    before = weights.read_bytes()
+    for mode in (export, evaluate):
+        with pytest.raises(CheckpointError, match=f"{best.name} is damaged.* --second_best"):
+            mode(config, tmp_path)
+    assert weights.read_bytes() == before
+    export(config, tmp_path, second_best=True)
+    assert weights.read_bytes() != before
+
+
 def test_a_bad_config_leaves_the_workdir_free(tmp_path):
     with pytest.raises(ValueError, match="config.batch_size"):
         train(fakes.config(batch_size=1000), tmp_path)
@@ -214,6 +278,42 @@ def test_a_diverging_run_stops_and_keeps_the_good_checkpoints(tmp_path, monkeypa
     with pytest.raises(NonFiniteError, match="non-finite at step 10"):
         train(fakes.config(), tmp_path)
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir())[-1] == "step-00000009"
+
+
+def lose_the_loss(monkeypatch):
+    """Makes the loss of every evaluation NaN."""
+    lost = lambda labels, _: tf.fill(tf.shape(labels), np.nan)  # noqa: E731
+    monkeypatch.setattr(evaluation, "cross_entropy", lost)
+
+
+def test_a_loss_on_test_that_is_not_finite_completes_nothing(tmp_path, monkeypatch):
+    interrupt_at(monkeypatch, 29)
+    with pytest.raises(Interrupted):
+        train(fakes.config(), tmp_path)
+    interrupt_at(monkeypatch, None)
+    lose_the_loss(monkeypatch)
+    with pytest.raises(NonFiniteError, match="loss on test is nan"):
+        train(fakes.config(), tmp_path)
+    assert not (tmp_path / "result.json").exists()
+    with pytest.raises(NonFiniteError, match="loss on validation is nan"):
+        evaluate(fakes.config(), tmp_path)
+
+
+@pytest.mark.parametrize("failure", [NonFiniteError, StepError])
+@pytest.mark.parametrize("policy", ["stop", "skip"])
+def test_a_validation_that_fails_is_left_out_where_steps_are(policy, failure):
+    def evaluate(split, _):
+        raise failure(f"the evaluation on {split} failed")
+
+    run = types.SimpleNamespace(
+        evaluator=types.SimpleNamespace(evaluate=evaluate),
+        settings=fakes.settings(non_finite=policy),
+    )
+    if policy == "skip":
+        assert loop._validate(run, loop.Interruption()) is None
+    else:
+        with pytest.raises(failure, match="on validation failed"):
+            loop._validate(run, loop.Interruption())
 
 
 def test_a_failing_step_is_named(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from homoode_tf import solvers
 from homoode_tf.training.evaluation import Evaluator
 from homoode_tf.training.inputs import Inputs
 from homoode_tf.training.non_finite import NonFiniteError, NonFiniteSteps
@@ -318,3 +319,32 @@ def test_training_shapes_are_static(one_replica, two_replicas):
         for images, *_ in (next(batches), next(evaluation)):
             local = strategy.experimental_local_results(images)[0]
             assert local.shape == (size, 4, 4, 1)
+
+
+class Solving(fakes.FakeModel):
+    """A model whose solve fails for images of one brightness."""
+
+    def call(self, images, training=False):
+        logits = super().call(images, training)
+        times = tf.reshape(tf.cast(images, tf.float32), [-1])[0] / 1e3
+        solver = solvers.get("dopri5", max_num_steps=1)
+        results = solver.solve(lambda t, z: -1e4 * times * z, 0.0, tf.ones([1]), [1.0])
+        return logits + tf.reduce_sum(results.states)
+
+
+def test_a_step_whose_solve_fails_is_left_out(one_replica):
+    def build(*arguments):
+        model = Solving(3)
+        model.build((None, 4, 4, 1))
+        return model
+
+    settings = fakes.settings(non_finite="skip")
+    state = fakes.make_state(one_replica, build, non_finite="skip")
+    step = make_train_step(state, settings)
+    before = [variable.numpy() for variable in state.model.variables]
+    images, labels = tf.fill([8, 4, 4, 1], tf.constant(9, tf.uint8)), tf.zeros([8], tf.int64)
+    step(iter([(images, labels)]))
+    assert state.non_finite_steps.num_skipped == int(state.step) == 1
+    for variable, old in zip(state.model.variables, before, strict=True):
+        if "nfe" not in variable.name and "seed" not in variable.name:
+            np.testing.assert_array_equal(variable.numpy(), old, err_msg=variable.path)

@@ -19,10 +19,10 @@ from absl import flags
 from ml_collections import config_flags
 
 from homoode_tf import command_line
+from homoode_tf.disk import write_atomically
 from homoode_tf.errors import UserError
 from homoode_tf.report.compare import member_processes, results
 from homoode_tf.report.compare.experiment import Experiment
-from homoode_tf.training.files.workdir import write_atomically
 from homoode_tf.training.interruption import Interrupted
 
 _CONFIG = command_line.define_config("The comparison, a configs/compare_*.py.")

@@ -12,6 +12,7 @@ from typing import Any
 import ml_collections
 
 from homoode_tf import models
+from homoode_tf.checks import check_path
 from homoode_tf.data import catalog
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.training.files.workdir import Workdir, read_json
@@ -104,7 +105,7 @@ class Experiment:
             )
         if not config.models or not config.seeds:
             raise InvalidValueError("config.models and config.seeds must not be empty.")
-        self.workdir = pathlib.Path(workdir).expanduser()
+        self.workdir = pathlib.Path(check_path("workdir", workdir))
         self.dataset = config.recipe.dataset
         self._configs = {
             name: _with_changes(config.recipe, changes, name)

@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
+from homoode_tf import disk
 from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason
 
@@ -41,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise InvalidValueError(f"--images must be at least 1, got {options.images}")
         report = draw(options.workdir, options.data_dir, options.output, options.images)
     except (OSError, UserError) as error:
-        print(f"{_PROGRAM}: {reason(error)}", file=sys.stderr)
+        print(f"{_PROGRAM}: {disk.remedy(error, reason(error))}", file=sys.stderr)
         return 2
     for line in [*report.summary, *report.not_applicable]:
         print(line)

@@ -14,6 +14,7 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
+from homoode_tf.checks import check_path
 from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason
 from homoode_tf.layers import ODELayer
@@ -100,7 +101,7 @@ def draw(
         raise InvalidValueError(f"num_images must be at least 1, got {num_images}.")
     folder = Workdir(workdir)
     config = ml_collections.ConfigDict(folder.read_config()).lock()
-    report = Report(pathlib.Path(output or folder.directory / "figures").expanduser())
+    report = Report(pathlib.Path(check_path("output", output or folder.directory / "figures")))
     report.folder.mkdir(parents=True, exist_ok=True)
     complete = folder.read_result() is not None
     report.numbers.update(dataset=config.get("dataset"), complete=complete)

@@ -6,12 +6,14 @@ import dataclasses
 import importlib.util
 import os
 import pathlib
+import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
+from homoode_tf import disk
 from homoode_tf.checks import check_choice, check_number
 from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason_lines
@@ -146,13 +148,29 @@ def _why_not(path: pathlib.Path, saved_model: str | os.PathLike) -> str | None:
 @contextlib.contextmanager
 def _replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Gives a path whose file takes the place of `path` at the end, or is removed by an error."""
+    for leftover in path.parent.glob(".convert-*-*"):
+        number = leftover.name.split("-")[1]
+        if number.isdecimal() and not _runs(int(number)):  # It was killed.
+            shutil.rmtree(leftover, ignore_errors=True)
     try:
-        with tempfile.TemporaryDirectory(prefix=".convert-", dir=path.parent) as folder:
+        with tempfile.TemporaryDirectory(
+            prefix=f".convert-{os.getpid()}-", dir=path.parent
+        ) as folder:
             new = pathlib.Path(folder, "new")
             yield new
             os.replace(new, path)
     except OSError as error:
-        raise ConversionError(f"{path} cannot be written: {error.strerror or error}") from None
+        raise ConversionError(f"{path} cannot be written: {disk.remedy(error)}") from None
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # another user's
+    return True
 
 
 def _write(path: pathlib.Path, content: bytes) -> None:

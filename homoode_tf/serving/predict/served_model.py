@@ -11,6 +11,7 @@ import re
 
 import numpy as np
 
+from homoode_tf.checks import check_path
 from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason_lines
 from homoode_tf.serving import checksums
@@ -87,7 +88,7 @@ class ServedModel:
     def __init__(self, directory: str | os.PathLike):
         import tensorflow as tf
 
-        directory = os.fspath(directory)
+        directory = check_path("saved_model", directory)
         if not os.path.isdir(directory):
             raise ModelError(f"{directory}: no such folder")
         try:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from homoode_tf.checks import check_choice, check_integer, check_number
+from homoode_tf.checks import check_choice, check_integer, check_number, check_tolerances
 from homoode_tf.errors import InvalidTypeError, InvalidValueError
 from homoode_tf.solvers.fixed_point.results import (
     ON_FAILURE,
@@ -122,7 +122,8 @@ class FixedPointSolver(abc.ABC):
 
         Raises:
           TypeError: If the state is not floating.
-          ValueError: If the state has no batch dimension, or `fn` changes its shape.
+          ValueError: If the state has no batch dimension, `fn` changes its shape, or the tolerances
+            are below the dtype's resolution.
           FixedPointError: With on_failure="raise", in eager mode; a graph raises
             InvalidArgumentError.
         """
@@ -131,6 +132,7 @@ class FixedPointSolver(abc.ABC):
             raise InvalidTypeError(
                 f"initial_state must be floating, got {initial_state.dtype.name}."
             )
+        check_tolerances(self.rtol, self.atol, initial_state.dtype.as_numpy_dtype)
         if initial_state.shape.rank in (None, 0):
             raise InvalidValueError(
                 "initial_state must have a leading batch dimension, got shape "

@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """What becomes of a solve that failed: an error with a remedy, NaN under XLA, or a status."""
 
+import contextlib
+import contextvars
+from collections.abc import Iterator
+
 import tensorflow as tf
 
 # TensorFlow has no public way to ask whether XLA will compile a graph.
@@ -20,6 +24,23 @@ _REMEDIES = {
     Status.INVALID_TIMES: "solution_times must be finite and go from initial_time on in one "
     "direction, all increasing or all decreasing",
 }
+
+
+_AS_NAN: contextvars.ContextVar[bool] = contextvars.ContextVar("failures_as_nan", default=False)
+
+
+@contextlib.contextmanager
+def failures_as_nan() -> Iterator[None]:
+    """Within this scope, where a graph is traced, a failure is NaN as under XLA, and no error.
+
+    For who looks at all results anyway: an error ends a step by half, and at other times for each
+    worker. It reaches the solvers of this package alone.
+    """
+    token = _AS_NAN.set(True)
+    try:
+        yield
+    finally:
+        _AS_NAN.reset(token)
 
 
 def check(
@@ -43,6 +64,8 @@ def check(
     """
     if on_failure == "return":
         return tensors
+    if _AS_NAN.get() and not tf.executing_eagerly():
+        return _nan_on_failure(diagnostics, tensors)
     advice = advice or "on_failure='return' gives the last state instead"
     assertions = _raise_on_failure(diagnostics, name, advice)
     if not (tf.executing_eagerly() or tf.compat.v1.get_default_graph().building_function):
@@ -52,6 +75,10 @@ def check(
     if not GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
         return tensors
     # XLA leaves assertions out: a solve that was cut short would pass for a whole one.
+    return _nan_on_failure(diagnostics, tensors)
+
+
+def _nan_on_failure(diagnostics: Diagnostics, tensors: Tensors) -> Tensors:
     return [tf.where(diagnostics.success, x, tf.constant(float("nan"), x.dtype)) for x in tensors]
 
 

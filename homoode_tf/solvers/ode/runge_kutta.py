@@ -228,7 +228,8 @@ class RungeKutta(tfp.math.ode.Solver):
           initial state, `diagnostics` (see `Diagnostics`) and `solver_internal_state`.
 
         Raises:
-          ValueError: If the arguments do not fit each other.
+          ValueError: If the arguments do not fit each other, or the tolerances are below the
+            resolution of the state's dtype.
           SolverError: If the solve fails, in eager mode; a graph raises InvalidArgumentError.
         """
         del jacobian_fn, jacobian_sparsity

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from homoode_tf.checks import check_tolerances
 from homoode_tf.errors import InvalidTypeError, InvalidValueError
 from homoode_tf.solvers.ode.flat import Tensors
 from homoode_tf.solvers.ode.problem import Field, Problem
@@ -79,6 +80,10 @@ def check(problem: Problem, settings: Settings, name: str) -> None:
 
     Times known now are checked now; others end in a status when the graph runs.
     """
+    for each in (settings, settings.adjoint) if settings.gradient == "adjoint" else (settings,):
+        if not each.fixed:
+            dtype = problem.initial_state[0].dtype.real_dtype
+            check_tolerances(each.rtol, each.atol, dtype.as_numpy_dtype)
     by_sample = settings.step_control == "sample"
     state, times = problem.initial_state, problem.solution_times
     if by_sample and any(y.shape.rank is None or y.shape.rank < 1 for y in state):

@@ -3,13 +3,23 @@
 
 import json
 import os
+import signal
+import threading
 
 import tensorflow as tf
 
+# TensorFlow has no public way to set the times after which a worker is given up.
+from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
+from tensorflow.python.distribute import multi_worker_util
+from tensorflow.python.eager import context
+
 from homoode_tf.errors import InvalidValueError
+from homoode_tf.graph_errors import reason
 
 # Jobs that share a node must not share ports: they are spread over this many, by the job's number.
 _FIRST_PORT, _NUM_PORTS, _PORTS_A_JOB = 12_000, 16_000, 32
+# For all workers to start; and for one that started to be silent, as a machine that is moved.
+_START_SECONDS, _SILENT_SECONDS = 300, 120
 _HOW_TO = (
     'the environment variable TF_CONFIG, {"cluster": {"worker": ["host:port", ...]}, '
     '"task": {"type": "worker", "index": 0}}, or start the processes by SLURM\'s srun'
@@ -39,6 +49,45 @@ def resolve() -> tf.distribute.cluster_resolver.ClusterResolver:
         "strategy multi_worker needs to know its workers: set "
         f"{_HOW_TO}; got TF_CONFIG={os.environ.get('TF_CONFIG', '')!r}."
     )
+
+
+def start() -> tf.distribute.MultiWorkerMirroredStrategy:
+    """Starts this process's worker, and returns when all of them have started.
+
+    Ctrl-C ends the process at once meanwhile.
+
+    Raises:
+        InvalidValueError: If the environment describes no group, this worker cannot listen at its
+            address, or the others do not come.
+    """
+    resolver = resolve()
+    spec = resolver.cluster_spec()
+    jobs = [
+        coordination_config_pb2.CoordinatedJob(name=name, num_tasks=spec.num_tasks(name))
+        for name in spec.jobs
+    ]
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader=multi_worker_util.coordination_leader(spec),
+        coordinated_jobs=jobs,
+        cluster_register_timeout_in_ms=1000 * _START_SECONDS,
+        heartbeat_timeout_in_ms=1000 * _SILENT_SECONDS,
+    )
+    is_main = threading.current_thread() is threading.main_thread()
+    # Python's own handler waits for TensorFlow to return.
+    previous = signal.signal(signal.SIGINT, signal.SIG_DFL) if is_main else None
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    except (tf.errors.OpError, RuntimeError) as error:
+        address = spec.task_address(resolver.task_type, resolver.task_id)
+        raise InvalidValueError(
+            f"worker {resolver.task_id} cannot start, or the others of {spec.as_dict()} do not "
+            f"within {_START_SECONDS} s ({reason(error)}): see that {address} is free and that all "
+            "workers are started."
+        ) from error
+    finally:
+        if is_main:
+            signal.signal(signal.SIGINT, previous)
 
 
 def _workers_of_tf_config() -> list[str]:

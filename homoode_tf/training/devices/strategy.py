@@ -3,7 +3,7 @@
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
@@ -49,7 +49,7 @@ def create(name: str = "auto") -> tf.distribute.Strategy:
     """
     check_choice("strategy", name, NAMES)
     if name == "multi_worker" or (name == "auto" and cluster.has_several_workers()):
-        return tf.distribute.MultiWorkerMirroredStrategy(cluster.resolve())
+        return cluster.start()
     if name == "tpu" or (name == "auto" and tf.config.list_physical_devices("TPU")):
         return _tpu()
     gpus = tf.config.list_logical_devices("GPU")
@@ -99,17 +99,33 @@ def largest_over_workers(strategy: tf.distribute.Strategy) -> Callable[[int], in
     """
     if not has_several_workers(strategy):
         return lambda number: number
+    gather = _gatherer(strategy)
+    return lambda number: int(tf.reduce_max(gather(tf.constant([number], tf.int64))))
 
-    @tf.function(autograph=False, input_signature=[tf.TensorSpec((1,), tf.int64)])
-    def gather(number):
+
+def gather_over_workers(strategy: tf.distribute.Strategy, numbers: Sequence[int]) -> list[int]:
+    """Returns the integers of all workers, as many of each, in the workers' order.
+
+    It waits for the others.
+    """
+    return _gatherer(strategy)(tf.constant(numbers, tf.int64)).numpy().tolist()
+
+
+def _gatherer(strategy):
+    @tf.function(autograph=False)
+    def gather(numbers):
         def on_replica():
             # identity, because an argument has no device that says where to gather.
-            mine = tf.identity(number)
-            return tf.distribute.get_replica_context().all_gather(mine, axis=0)
+            mine = tf.identity(numbers)
+            # Of a worker with several replicas, its first one's.
+            replica = tf.distribute.get_replica_context()
+            return replica.all_gather(mine[tf.newaxis], axis=0)
 
-        return strategy.experimental_local_results(strategy.run(on_replica))[0]
+        every = strategy.experimental_local_results(strategy.run(on_replica))[0]
+        workers = sum(map(len, strategy.cluster_resolver.cluster_spec().as_dict().values()))
+        return tf.reshape(every[:: strategy.num_replicas_in_sync // workers], [-1])
 
-    return lambda number: int(tf.reduce_max(gather(tf.constant([number], tf.int64))))
+    return gather
 
 
 def _tpu() -> tf.distribute.Strategy:

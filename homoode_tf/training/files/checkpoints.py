@@ -5,7 +5,6 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import json
-import os
 import pathlib
 import re
 import shutil
@@ -15,7 +14,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 from absl import logging
 
-from homoode_tf import regular_file
+from homoode_tf import disk, regular_file
 from homoode_tf.checks import check_flag, check_integer, check_number
 from homoode_tf.errors import UserError
 from homoode_tf.graph_errors import reason
@@ -23,13 +22,15 @@ from homoode_tf.serving import checksums
 
 _MANIFEST = "manifest.json"
 _PREFIX = "state"
+# Being written, or being deleted.
+_UNFINISHED = "new-"
 _NAME = re.compile(r"step-(\d+)(?:\.(\d+))?")
 # What reading a file that is cut short, missing, or full of something else can raise.
 _DAMAGE = (OSError, ValueError, KeyError, TypeError, AttributeError)
 
 
 class CheckpointError(UserError, RuntimeError):
-    """A checkpoint cannot be written, or none can be read."""
+    """A checkpoint cannot be written, or the one that is wanted cannot be read."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,10 +63,10 @@ class Checkpoints:
     """The checkpoints of a run: the last few, and the best on validation.
 
     Each is a folder `step-00001234` with the variables as `tf.train.Checkpoint` writes them and a
-    manifest with the size and the SHA-256 of each file, and its own. It is written under another
-    name, forced to the disk and renamed when whole; older ones are deleted only then. So a process
-    may be killed at any moment, and what was cut short or changed later is found out on reading;
-    `tf.train.CheckpointManager` gives neither, nor the best one.
+    manifest with the size and the SHA-256 of each file, its own, and what tells the run's config.
+    It is written under another name, forced to the disk and renamed when whole; older ones are
+    deleted only then. So a process may be killed at any moment, and what was cut short or changed
+    later is found out on reading; `tf.train.CheckpointManager` gives neither, nor the best one.
 
     Writing goes on in a thread while the run trains: `save` copies the variables, which takes as
     much memory again as they do, and returns. What goes wrong there is raised by the next `save`
@@ -76,7 +77,11 @@ class Checkpoints:
         directory: Where they are kept.
         variables: All variables under their names.
         keep: How many of the last ones are kept, at least 1.
+        config: Tells the run's config from others; a checkpoint with another one is refused.
         writes: Whether this process writes; of several workers only the chief does.
+
+    Attributes:
+        restored: Tells the checkpoint that the variables were last set to; "none" before.
     """
 
     def __init__(
@@ -84,9 +89,12 @@ class Checkpoints:
         directory: pathlib.Path,
         variables: Mapping[str, tf.Variable],
         keep: int,
+        config: str = "",
         writes: bool = True,
     ):
         self._directory = pathlib.Path(directory)
+        self._config = config
+        self.restored = "none"
         self._variables = dict(variables)
         self._checkpoint = tf.train.Checkpoint(**variables)
         self._copies: dict[str, tf.Variable] = {}
@@ -138,29 +146,27 @@ class Checkpoints:
             writing.result()
 
     def _write(self, record: Record) -> None:
-        new = self._directory / f"new-{uuid.uuid4().hex}"
+        new = self._directory / f"{_UNFINISHED}{uuid.uuid4().hex}"
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            for unfinished in self._directory.glob("new-*"):  # by a process that was killed
-                shutil.rmtree(unfinished, ignore_errors=True)
             new.mkdir()
             tf.train.Checkpoint(**self._copies).write(str(new / _PREFIX))
             files = {path.name: checksums.describe(path) for path in sorted(new.iterdir())}
-            manifest = {**dataclasses.asdict(record), "files": files}
+            manifest = {**dataclasses.asdict(record), "config": self._config, "files": files}
             manifest["sha256"] = _digest(manifest)
             (new / _MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
             for path in (*new.iterdir(), new):
-                _sync(path)
+                disk.sync(path)
             # A step that was saved before, when its evaluation was yet to be done, has a number.
             numbers = [number for step, number in map(_order, self._paths()) if step == record.step]
             suffix = f".{max(numbers) + 1}" if numbers else ""
             new.rename(self._directory / f"step-{record.step:08d}{suffix}")
-            _sync(self._directory)
+            disk.sync(self._directory)
         except (OSError, tf.errors.OpError) as error:
             shutil.rmtree(new, ignore_errors=True)
             raise CheckpointError(
                 f"the checkpoint of step {record.step} cannot be written to {self._directory}: "
-                f"{reason(error)}. Earlier checkpoints are untouched."
+                f"{disk.remedy(error, reason(error))}. Earlier checkpoints are untouched."
             ) from error
         self._delete_unwanted()
 
@@ -173,9 +179,12 @@ class Checkpoints:
             Its record, or None if there never was a checkpoint.
 
         Raises:
-            CheckpointError: If there are checkpoints and all are damaged, or one does not fit.
+            CheckpointError: If there are checkpoints and all are damaged, or the last does not fit.
         """
         self.wait()
+        if self._writes:
+            for unfinished in self._directory.glob(f"{_UNFINISHED}*"):  # by a killed process
+                shutil.rmtree(unfinished, ignore_errors=True)
         paths = self._paths()[::-1]
         for number, path in enumerate(paths):
             record = self._restore(path)
@@ -192,26 +201,39 @@ class Checkpoints:
             )
         return None
 
-    def restore_best(self) -> Record:
+    def restore_best(self, second_best: bool = False) -> Record:
         """Sets all variables to the checkpoint of highest validation accuracy, of equals the last.
+
+        Args:
+            second_best: Whether the next best may do, with a warning, where the best is damaged.
 
         Returns:
             Its record.
 
         Raises:
-            CheckpointError: If no whole checkpoint was evaluated, or one does not fit.
+            CheckpointError: If no whole checkpoint was evaluated, or one does not fit, or the best
+                is damaged.
         """
         self.wait()
-        records = {path: self._read(path) for path in self._paths()}
+        records = {path: self._read(path) for path in self._latest()}
+        # One whose manifest cannot be read may have been the best.
+        damaged = [path for path, record in records.items() if record is None]
         for path in _by_accuracy(records):
-            records[path] = self._restore(path)
-            if records[path] is not None:
-                return records[path]
-        if damaged := list(records.values()).count(None):
+            if damaged and not second_best:
+                break
+            if (record := self._restore(path)) is not None:
+                return record
+            damaged.append(path)
+        if damaged and second_best:
             raise CheckpointError(
-                f"{damaged} of {len(records)} checkpoints in {self._directory} are damaged, and "
-                "none of the others was evaluated on validation. Give the training command again "
-                "if it has not come to its end; otherwise train anew, in another workdir."
+                f"{len(damaged)} of {len(records)} checkpoints in {self._directory} are damaged, "
+                "and none of the others was evaluated on validation. Give the training command "
+                "again if it has not come to its end; otherwise train anew, in another workdir."
+            )
+        if damaged:
+            raise CheckpointError(
+                f"checkpoint {damaged[0]} is damaged, and is or may have been the best. Nothing "
+                "was changed: put it back from a copy, or give --second_best to take the next best."
             )
         raise CheckpointError(
             f"{self._directory} holds no checkpoint that was evaluated on validation; train first, "
@@ -229,15 +251,23 @@ class Checkpoints:
                     f"checkpoint {path} is whole, but does not fit the model that the config "
                     f"describes: {reason(error)}"
                 ) from error
+            digest = str(checksums.describe(path / _MANIFEST)["sha256"])
+            self.restored = f"{path.name} ({digest[:8]})"
         return record
 
     def _read(self, path: pathlib.Path, with_files: bool = False) -> Record | None:
         """Returns a checkpoint's record; None, with a warning, if it is damaged."""
         try:
-            return _read_manifest(path, with_files)
+            record, config = _read_manifest(path, with_files)
         except _DAMAGE as error:
             logging.warning("Checkpoint %s is damaged (%s) and left out.", path, reason(error))
             return None
+        if config not in (None, self._config):
+            raise CheckpointError(
+                f"checkpoint {path} was made by another config. Give the config that made it, or "
+                "another --workdir."
+            )
+        return record
 
     def _paths(self) -> list[pathlib.Path]:
         """The checkpoints in the order in which they were written."""
@@ -246,13 +276,17 @@ class Checkpoints:
         found = [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name)]
         return sorted(found, key=_order)
 
+    def _latest(self) -> list[pathlib.Path]:
+        """The same, of each step only the last."""
+        return list({_order(path)[0]: path for path in self._paths()}.values())
+
     def _delete_unwanted(self) -> None:
-        paths = self._paths()
-        # Of one step only the last counts.
-        latest = list({_order(path)[0]: path for path in paths}.values())
-        best = _by_accuracy({path: self._read(path) for path in latest})[:1]
-        for path in set(paths) - {*latest[-self._keep :], *best}:
-            shutil.rmtree(path, ignore_errors=True)
+        latest = self._latest()
+        records = {path: self._read(path) for path in latest}
+        damaged = [path for path, record in records.items() if record is None]
+        best = _by_accuracy(records)[:1]
+        for path in set(self._paths()) - {*latest[-self._keep :], *best, *damaged}:
+            disk.remove_folder(path, f"{_UNFINISHED}{uuid.uuid4().hex}")
 
 
 def _order(path: pathlib.Path) -> tuple[int, int]:
@@ -267,30 +301,21 @@ def _by_accuracy(records: Mapping[pathlib.Path, Record | None]) -> list[pathlib.
     return sorted(evaluated, key=lambda path: (accuracies[path], _order(path)), reverse=True)
 
 
-def _read_manifest(path: pathlib.Path, with_files: bool) -> Record:
-    """Returns a checkpoint's record; what is wrong with it raises one of `_DAMAGE`."""
+def _read_manifest(path: pathlib.Path, with_files: bool) -> tuple[Record, str | None]:
+    """Returns a checkpoint's record and its config; what is wrong raises one of `_DAMAGE`."""
     manifest = regular_file.read_json(path / _MANIFEST)
-    # Absent where an earlier version has written it.
+    # Both are absent where an earlier version has written it.
     digest = manifest.pop("sha256", None)
     if digest is not None and digest != _digest(manifest):
         raise ValueError(f"{_MANIFEST} is not what was written")
-    files = manifest.pop("files")
+    config, files = manifest.pop("config", None), manifest.pop("files")
     record = Record(**manifest)
     if record.step != _order(path)[0] or not files:
         raise ValueError(f"{_MANIFEST} is that of another checkpoint")
     if with_files:
         checksums.verify(path, files)
-    return record
+    return record, config
 
 
 def _digest(manifest: Mapping) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
-
-
-def _sync(path: pathlib.Path) -> None:
-    """Makes sure that a file or a folder survives a power cut."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -31,13 +31,14 @@ def exclusive(directory: pathlib.Path) -> Iterator[None]:
     """Within this context no other process gets the folder's lock.
 
     The operating system gives the lock back when the process ends, however it ends. Where the file
-    system has no locks, a warning says so and nothing is locked.
+    system has no locks, either a file takes their place, which a process that dies on another host
+    leaves behind, or a warning says so and nothing is locked.
 
     Args:
         directory: An existing folder that can be written.
 
     Raises:
-        LockedError: If another process holds the lock; the message names it.
+        LockedError: If another process holds the lock; the message names it, and the way out.
         OSError: If the lock's file cannot be written.
 
     Example:
@@ -50,9 +51,13 @@ def exclusive(directory: pathlib.Path) -> Iterator[None]:
     try:
         lock.acquire()
     except filelock.Timeout as error:
+        marker, advice = directory / _LOCK, ""
+        # The system's own lock is an empty file; where it has none, filelock writes one that stays.
+        if marker.exists() and marker.stat().st_size:
+            advice = f" This file system has no locks: if that process has died, remove {marker}."
         raise LockedError(
             f"{directory} is in use by {_read(holder)}. Wait for it or stop it, or give another "
-            "--workdir."
+            f"--workdir.{advice}"
         ) from error
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno not in _UNSUPPORTED:

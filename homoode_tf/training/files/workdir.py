@@ -2,25 +2,28 @@
 """The folder of a run: what is in it, and whose it is."""
 
 import contextlib
-import errno
+import hashlib
 import json
 import os
 import pathlib
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from homoode_tf import regular_file
+from homoode_tf import disk, regular_file
+from homoode_tf.checks import check_path
 from homoode_tf.data.settings import is_image_data
 from homoode_tf.errors import InvalidValueError, UserError
+from homoode_tf.graph_errors import reason
 from homoode_tf.training.settings import TrainingSettings
 
 _ABSENT = "absent"
-# `tf.errors.OpError` has no `errno`, only the system's words for it.
-_FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
+# The field of a JSON file that holds the SHA-256 of the others.
+_SUM = "sha256"
 
 
 class WorkdirError(UserError, ValueError):
@@ -40,10 +43,13 @@ class Workdir:
         events: `events/`, for TensorBoard.
         saved_model: `saved_model/`.
         result: `result.json`, written last of all: it says that the run is complete.
+
+    Raises:
+        InvalidValueError: If TensorFlow would take the path for another.
     """
 
     def __init__(self, directory: str | os.PathLike):
-        self.directory = pathlib.Path(directory).expanduser()
+        self.directory = pathlib.Path(check_path("workdir", directory))
         self.config = self.directory / "config.json"
         self.checkpoints = self.directory / "checkpoints"
         self.metrics = self.directory / "metrics.jsonl"
@@ -62,20 +68,25 @@ class Workdir:
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            probe = self.directory / f".writable-{os.getpid()}"
-            probe.touch()
-            probe.unlink()
+            with tempfile.TemporaryFile(dir=self.directory):
+                pass
         except OSError as error:
             raise WorkdirError(
-                f"workdir {self.directory} cannot be written: {error.strerror or error}."
+                f"workdir {self.directory} cannot be written: {disk.remedy(error)}."
             ) from error
         if self.config.exists():
             self.check(config)
 
     def claim(self, config: Mapping[str, Any]) -> None:
         """Writes `config.json`, which makes the folder this config's."""
-        text = json.dumps(plain(config), indent=2, sort_keys=True)
-        write_atomically(self.config, text + "\n")
+        _write_json(self.config, plain(config))
+
+    def clean(self) -> None:
+        """Removes what killed processes left; only for who holds the folder's lock."""
+        disk.recover_folder(self.saved_model)
+        shutil.rmtree(self._new_saved_model, ignore_errors=True)
+        for leftover in (*self.directory.glob("*.json*.new"), *self.directory.glob(".writable-*")):
+            leftover.unlink()
 
     def check(self, config: Mapping[str, Any]) -> None:
         """Checks that the folder was made by `config`, without changing anything.
@@ -109,15 +120,29 @@ class Workdir:
         """
         if not self.config.exists():
             raise WorkdirError(f"workdir {self.directory} holds no run: {self.config} is missing.")
-        return read_json(self.config)
+        return read_json(
+            self.config,
+            "Put it back; or remove it and train with the config that made it, which the "
+            "checkpoints know.",
+        )
 
     def read_result(self) -> dict[str, Any] | None:
-        """Returns the result of a complete run, and None while there is none."""
-        return read_json(self.result) if self.result.exists() else None
+        """Returns the result of a complete run, and None while there is none.
+
+        Raises:
+            WorkdirError: If `result.json` is damaged.
+        """
+        if not self.result.exists():
+            return None
+        return read_json(
+            self.result,
+            "Remove it and give the training command again: it is written anew from the "
+            "checkpoints.",
+        )
 
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Writes `result.json`, which makes the run complete."""
-        write_atomically(self.result, json.dumps(result, indent=2) + "\n")
+        _write_json(self.result, result)
 
     @contextlib.contextmanager
     def explaining_a_full_disk(self) -> Iterator[None]:
@@ -125,34 +150,32 @@ class Workdir:
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
-            words = next((words for words in _FULL if words in str(error)), None)
-            if words is None:
+            if not disk.is_full(error):
                 raise
             raise WorkdirError(
-                f"workdir {self.directory} takes no more: {words}. Its checkpoints are kept; make "
-                "room and give the same command again."
+                f"workdir {self.directory} takes no more: {disk.remedy(error, reason(error))}. Its "
+                "checkpoints are kept; the same command goes on."
             ) from error
 
     def replace_saved_model(self, write: Callable[[pathlib.Path], None]) -> None:
         """Replaces `saved_model/` by what `write` makes at the path that it is given.
 
-        The old one stays in place until the new one is whole.
+        The old one stays in place until the new one is whole and on the disk.
         """
-        new = self.directory / "saved_model.new"
-        shutil.rmtree(new, ignore_errors=True)
-        write(new)
-        shutil.rmtree(self.saved_model, ignore_errors=True)
-        new.rename(self.saved_model)
+        shutil.rmtree(self._new_saved_model, ignore_errors=True)
+        write(self._new_saved_model)
+        disk.replace_folder(self._new_saved_model, self.saved_model)
+
+    @property
+    def _new_saved_model(self) -> pathlib.Path:
+        return self.directory / "saved_model.new"
 
 
-def write_atomically(path: pathlib.Path, text: str) -> None:
-    """Writes a file so that at any moment either the old or the new one is there, whole."""
-    new = path.with_name(path.name + ".new")
-    with new.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(new, path)
+def digest(config: Mapping[str, Any]) -> str:
+    """Returns what tells a config from others: the SHA-256 of the fields not at their defaults."""
+    defaults = flatten(plain(TrainingSettings.complete({})))
+    fields = flatten(TrainingSettings.complete(plain(config)))
+    return _sum_of({name: text for name, text in fields.items() if defaults.get(name) != text})
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -168,8 +191,12 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 def plain(config: Mapping[str, Any]) -> dict[str, Any]:
     """Turns a config into what comes back from JSON, with descriptions of parts of one's own."""
-    values = config.to_dict() if hasattr(config, "to_dict") else config
-    return json.loads(json.dumps(values, default=_describe))
+    return json.loads(as_json(config.to_dict() if hasattr(config, "to_dict") else config))
+
+
+def as_json(value: Any) -> str:
+    """Returns a value of a config as JSON text, an object as what makes it again."""
+    return json.dumps(value, default=_describe)
 
 
 def _describe(value: Any) -> Any:
@@ -177,13 +204,28 @@ def _describe(value: Any) -> Any:
     return value.info.name if is_image_data(value) else keras.saving.serialize_keras_object(value)
 
 
-def read_json(path: pathlib.Path) -> dict[str, Any]:
+def read_json(path: pathlib.Path, advice: str = "Remove it.") -> dict[str, Any]:
     """Returns the JSON object that a file of a run holds.
 
     Raises:
-        WorkdirError: If it cannot be read, or holds something else.
+        WorkdirError: If it cannot be read, or holds what was not written; with an advice.
     """
     try:
-        return regular_file.read_json(path)
+        values = regular_file.read_json(path)
+        # Absent where an earlier version has written it.
+        given = values.pop(_SUM, None)
+        if given not in (None, _sum_of(values)):
+            raise InvalidValueError("it is not what was written")
     except (OSError, InvalidValueError) as error:
-        raise WorkdirError(f"{path} cannot be read: {error}.") from error
+        raise WorkdirError(f"{path} cannot be read: {error}. {advice}") from error
+    return values
+
+
+def _write_json(path: pathlib.Path, values: Mapping[str, Any]) -> None:
+    # What JSON does not know would be no JSON for others.
+    text = json.dumps({**values, _SUM: _sum_of(values)}, indent=2, allow_nan=False)
+    disk.write_atomically(path, text + "\n")
+
+
+def _sum_of(values: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

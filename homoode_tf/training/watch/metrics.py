@@ -9,8 +9,8 @@ from typing import Any
 import tensorflow as tf
 
 from homoode_tf import regular_file
+from homoode_tf.disk import write_atomically
 from homoode_tf.errors import InvalidValueError
-from homoode_tf.training.files.workdir import write_atomically
 
 _LARGEST = 2**30
 # What `tf.summary.scalar` writes, which needs TensorBoard to be installed; reading needs it only.
@@ -20,8 +20,8 @@ _SCALAR = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"}, d
 class MetricsWriter:
     """Appends metrics to a JSON-lines file and to TensorBoard events.
 
-    Lines of steps after `step` are removed first: a run that was killed has logged steps that its
-    resumed process makes again, and no step shall stand in the file twice.
+    Lines and events of steps after `step` are removed first: a run that was killed has logged steps
+    that its resumed process makes again, and no step shall stand in a file twice.
 
     Args:
         path: The JSON-lines file.
@@ -44,6 +44,8 @@ class MetricsWriter:
         if path.exists():
             kept = [line for line in read_metrics(path) if line["step"] <= step]
             write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept))
+        for file in events.glob("*.tfevents.*"):
+            _remove_later_events(file, step)
         self._file = path.open("a", encoding="utf-8")
         self._events = tf.summary.create_file_writer(str(events))
 
@@ -70,6 +72,25 @@ class MetricsWriter:
             for name, value in metrics.items():
                 tf.summary.write(name, tf.constant(value, tf.float32), metadata=_SCALAR)
         self._events.flush()
+
+
+def _remove_later_events(path: pathlib.Path, step: int) -> None:
+    kept, is_whole = [], True
+    try:
+        for record in tf.data.TFRecordDataset(str(path)):
+            kept.append(record.numpy())
+            if tf.compat.v1.Event.FromString(kept[-1]).step > step:
+                is_whole = False
+                kept.pop()
+    except tf.errors.DataLossError:  # Cut short by a kill.
+        is_whole = False
+    if is_whole:
+        return
+    new = path.with_name("new")
+    with tf.io.TFRecordWriter(str(new)) as file:
+        for record in kept:
+            file.write(record)
+    new.replace(path)
 
 
 def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:

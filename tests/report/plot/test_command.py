@@ -152,8 +152,9 @@ def test_what_is_missing_costs_its_figures_alone(fake_run, capsys, name, text, f
 
 
 def replace(path, old, new):
-    assert old in path.read_text()
-    path.write_text(path.read_text().replace(old, new))
+    text = re.sub(r',\s*"sha256": "\w+"', "", path.read_text())
+    assert old in text
+    path.write_text(text.replace(old, new))
 
 
 @pytest.mark.parametrize(

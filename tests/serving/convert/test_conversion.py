@@ -6,6 +6,7 @@ import importlib.util
 import os
 import pathlib
 import shutil
+import subprocess
 
 import numpy as np
 import pytest
@@ -254,3 +255,15 @@ def test_importing_the_package_imports_no_converter():
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [getattr(node, "module", None) or "", *(name.name for name in node.names)]
                 assert converters.isdisjoint(name.split(".")[0] for name in names), path
+
+
+def test_what_a_killed_conversion_left_is_removed(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    names = {f"a[1].onnx.{number}.new": number for number in (dead.pid, os.getppid())}
+    for name in (*names, "a[1].onnx.mine.new"):
+        (tmp_path / name).touch()
+    with conversion._replacing(tmp_path / "a[1].onnx") as new:
+        new.touch()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"a[1].onnx", "a[1].onnx.mine.new", f"a[1].onnx.{os.getppid()}.new"}

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from homoode_tf import solvers
 from homoode_tf.solvers import Status
+from homoode_tf.solvers.ode import failure
 
 
 def blow_up(t, z):
@@ -54,6 +55,21 @@ class TestFailures:
         results = solve()
         assert np.isnan(results.states).all()
         assert np.all(results.diagnostics.status == int(status))
+
+    @pytest.mark.parametrize("gradient", ["adjoint", "checkpoint", "backprop"])
+    def test_in_a_scope_it_is_nan(self, field, options, status, message, step_control, gradient):
+        solver = solvers.get("dopri5", step_control=step_control, gradient=gradient, **options)
+
+        @tf.function
+        def solve():
+            with failure.failures_as_nan(), tf.GradientTape() as tape:
+                tape.watch(START)
+                states = solver.solve(field, 0.0, START, [2.0]).states
+                with tape.stop_recording():
+                    tape.gradient(states, START)
+            return states
+
+        assert np.isnan(solve()).all()
 
     def test_return_gives_the_last_state(self, field, options, status, message, step_control):
         solver = solvers.get("dopri5", step_control=step_control, on_failure="return", **options)

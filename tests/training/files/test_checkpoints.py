@@ -138,24 +138,66 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before_and_says_so(saver, wa
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_best_checkpoint_falls_back_to_the_next_best(saver, warnings, damage):
+def test_a_damaged_best_checkpoint_is_an_error_unless_the_next_best_may_do(saver, warnings, damage):
     saver.save(1, accuracy=0.5)
     saver.save(2, accuracy=0.7)
+    saver.variable.assign([9.0, 9.0])
     DAMAGES[damage](saver.folder(2))
-    assert saver.checkpoints.restore_best().step == 1
+    with pytest.raises(CheckpointError, match="step-00000002 is damaged, .* give --second_best"):
+        saver.checkpoints.restore_best()
+    assert saver.value == 9
+    assert saver.checkpoints.restore_best(second_best=True).step == 1
     assert "step-00000002 is damaged" in warnings.text
     DAMAGES[damage](saver.folder(1))
     with pytest.raises(CheckpointError, match="2 of 2 checkpoints in .* are damaged"):
-        saver.checkpoints.restore_best()
+        saver.checkpoints.restore_best(second_best=True)
+
+
+def test_a_damaged_checkpoint_that_was_worse_is_no_matter(saver):
+    saver.save(1, accuracy=0.7)
+    saver.save(2, accuracy=0.5)
+    cut(saver.folder(2) / "state.index")
+    assert saver.checkpoints.restore_best().step == 1
+
+
+def test_a_damaged_checkpoint_that_may_be_the_best_is_not_deleted(saver):
+    saver.save(1, accuracy=0.7)
+    (saver.folder(1) / "manifest.json").unlink()
+    for step in (2, 3, 4):
+        saver.save(step, accuracy=0.5)
+    assert saver.names == ["step-00000001", "step-00000003", "step-00000004"]
+
+
+def test_a_checkpoint_is_never_deleted_by_half(saver, monkeypatch):
+    saver.save(1)
+    with monkeypatch.context() as killed:
+        killed.setattr(shutil, "rmtree", lambda folder, **_: (folder / "manifest.json").unlink())
+        for step in (2, 3):
+            saver.save(step)
+    assert [name.split("-")[0] for name in saver.names] == ["new", "step", "step"]
+    saver.checkpoints.restore_latest()
+    assert saver.names == ["step-00000002", "step-00000003"]
+
+
+@pytest.mark.parametrize("restore", ["restore_latest", "restore_best"])
+def test_a_checkpoint_of_another_config_is_refused(saver, restore):
+    saver.save(1, accuracy=0.5)
+    other = Checkpoints(saver.directory, {"a_0": saver.variable}, 2, "another")
+    saver.variable.assign([9.0, 9.0])
+    with pytest.raises(CheckpointError, match="step-00000001 was made by another config"):
+        getattr(other, restore)()
+    assert saver.value == 9
+    assert saver.names == ["step-00000001"]
 
 
 def test_a_manifest_of_an_earlier_version_is_read(saver):
     saver.save(1, accuracy=0.5)
     manifest = saver.folder(1) / "manifest.json"
     values = json.loads(manifest.read_text())
-    del values["sha256"]
+    del values["sha256"], values["config"]
     manifest.write_text(json.dumps(values))
     assert saver.checkpoints.restore_best().step == 1
+    assert saver.checkpoints.restore_latest().step == 1
 
 
 def test_all_damaged_is_an_error_and_touches_nothing(saver):
@@ -208,7 +250,7 @@ def test_best_wants_an_evaluated_one(saver):
 
 
 def test_only_the_chief_writes(tmp_path):
-    Checkpoints(tmp_path / "c", {"a": tf.Variable(1.0)}, 1, writes=False).save(
+    Checkpoints(tmp_path / "c", {"a": tf.Variable(1.0)}, 1, "", writes=False).save(
         Record(1, True, None, {})
     )
     assert not (tmp_path / "c").exists()

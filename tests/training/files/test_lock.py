@@ -62,6 +62,20 @@ def test_an_error_inside_gives_the_lock_back(tmp_path):
         pass
 
 
+def test_the_file_in_place_of_a_lock_is_named_with_the_way_out(tmp_path, monkeypatch):
+    """Of a run that died on another host, where the file system has no locks."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    (tmp_path / ".lock-holder").write_text("process 17 on elsewhere since noon (train.py)")
+    with filelock.SoftFileLock(tmp_path / ".lock"):
+        monkeypatch.setattr("fcntl.flock", refuse)
+        message = r"in use by process 17 on elsewhere .* if that process has died, remove .*\.lock"
+        with pytest.raises(LockedError, match=message), exclusive(tmp_path):
+            pass
+
+
 def test_a_file_system_without_locks_is_used_with_a_warning(tmp_path, monkeypatch, caplog):
     def refuse(_):
         raise OSError(errno.ENOLCK, "No locks available")

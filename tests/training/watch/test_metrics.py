@@ -44,6 +44,25 @@ def test_events_are_what_tensorboard_reads(tmp_path):
     assert metadata.plugin_data.plugin_name == "scalars"
 
 
+def test_no_event_of_a_resumed_run_is_there_twice(tmp_path):
+    path, events = tmp_path / "metrics.jsonl", tmp_path / "events"
+    with MetricsWriter(path, events, step=0) as metrics:
+        for step in (2, 4, 6):
+            metrics.write(step, {"loss": 1.0})
+    (first,) = events.iterdir()
+    with first.open("ab") as file:
+        file.write(b"cut short")
+    with MetricsWriter(path, events, step=4) as metrics:
+        metrics.write(6, {"loss": 3.0})
+    found = [
+        event.step
+        for file in events.iterdir()
+        for event in tf.compat.v1.train.summary_iterator(str(file))
+        if event.summary.value
+    ]
+    assert sorted(found) == [2, 4, 6]
+
+
 def test_a_process_that_does_not_write_leaves_no_files(tmp_path):
     with MetricsWriter(tmp_path / "m", tmp_path / "events", step=0, writes=False) as metrics:
         metrics.write(1, {"loss": 1.0})
