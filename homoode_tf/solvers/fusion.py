@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
+from homoode_tf.solvers import tracing
+
 # Smaller tensors stay in a cache, where passes cost little and the start of a compiled piece more.
 _SMALLEST_SIZE = 2**17
 # What a batch of a size that is not known counts as.
@@ -74,6 +76,8 @@ def with_gradient(plain: Callable, forward: Callable, backward: Callable) -> Cal
         value, saved = forward(*tensors)
 
         def grad(cotangent):
+            mine, kept = tracing.local([tensors, saved])
+
             @tf.custom_gradient
             def first(*arguments):
                 *inner, last = arguments
@@ -86,9 +90,9 @@ def with_gradient(plain: Callable, forward: Callable, backward: Callable) -> Cal
                         results, arguments, list(cotangents), unconnected_gradients="zero"
                     )
 
-                return backward(saved, last, *inner), second
+                return backward(kept, last, *inner), second
 
-            return first(*tensors, cotangent)
+            return first(*mine, cotangent)
 
         return value, grad
 

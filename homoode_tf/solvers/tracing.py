@@ -2,6 +2,7 @@
 """Which of TensorFlow's transformations is running the code that asks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import tensorflow as tf
 from tensorflow.python.eager import forwardprop_util
@@ -11,6 +12,15 @@ from homoode_tf.errors import UserError
 
 class TransformationError(UserError, NotImplementedError):
     """A transformation of TensorFlow's that a gradient mode cannot go through."""
+
+
+def local(tensors: Any) -> Any:
+    """Returns a nest of tensors anew, for a tape within the gradient of a function to watch.
+
+    There they are captured from the function's graph, the second time by what the first has left:
+    of that a tape would not know, and its gradients would be zero.
+    """
+    return tf.nest.map_structure(tf.identity, tensors)
 
 
 def is_vectorizing() -> bool:

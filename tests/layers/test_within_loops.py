@@ -51,7 +51,8 @@ class ODECell(keras.layers.Layer):
         self.layer.build((input_shape[0], UNITS))
 
     def call(self, inputs, states, training=False):
-        return self.update(inputs, [self.layer(states[0], training=training)])
+        state = self.layer(self.layer(states[0], training=training), training=training)
+        return self.update(inputs, [state])
 
     def get_config(self):
         layer = keras.saving.serialize_keras_object(self.layer)

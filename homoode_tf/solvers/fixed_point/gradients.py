@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from homoode_tf.checks import check_choice, check_integer, check_number
 from homoode_tf.errors import InvalidValueError
+from homoode_tf.solvers import tracing
 from homoode_tf.solvers.first_order import first_order_only
 from homoode_tf.solvers.fixed_point.iteration import FixedPointSolver, Map
 
@@ -81,13 +82,14 @@ def differentiate(
         return _on_the_way_back(image, lambda v: (_once(mode, v, image), 1), on_backward)
 
     def solve_adjoint(cotangent):
+        point = tracing.local(state)
         with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
-            tape.watch(state)
-            output = fn(state)
+            tape.watch(point)
+            output = fn(point)
 
         def transposed(w):
             product = tape.gradient(
-                output, state, w, unconnected_gradients=tf.UnconnectedGradients.ZERO
+                output, point, w, unconnected_gradients=tf.UnconnectedGradients.ZERO
             )
             return product + cotangent
 

@@ -76,6 +76,7 @@ class OwnGradient(abc.ABC):
                     f"gradient={self._settings.gradient!r} needs a real state, got dtype "
                     f"{complex_dtypes[0]}."
                 )
+            local = problem.of(*tracing.local(problem.tensors))
             recorded = forward_solution
             if self.records and tracing.is_exporting_gradient():
                 # The record is of a type that cannot be saved: solve again to get another.
@@ -83,8 +84,8 @@ class OwnGradient(abc.ABC):
             elif self.records and solved_eagerly and not tf.executing_eagerly():
                 # As when an eager tape computes a Jacobian.
                 recorded = recorded._replace(record=_for_graph(recorded.record))
-            sources = Sources(problem.constants, variables)
-            found = self.backward(problem, recorded, list(cotangents), sources)
+            sources = Sources(local.constants, variables)
+            found = self.backward(local, recorded, list(cotangents), sources)
             by_constants, by_variables = sources.split(found.by_sources)
             result = (found.by_time, found.by_times, *found.by_state, *by_constants)
             result = (result, by_variables) if variables else result

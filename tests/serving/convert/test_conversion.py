@@ -260,10 +260,9 @@ def test_importing_the_package_imports_no_converter():
 def test_what_a_killed_conversion_left_is_removed(tmp_path):
     dead = subprocess.Popen(["true"])
     dead.wait()
-    names = {f"a[1].onnx.{number}.new": number for number in (dead.pid, os.getppid())}
-    for name in (*names, "a[1].onnx.mine.new"):
-        (tmp_path / name).touch()
+    for number in (dead.pid, os.getppid(), "mine"):
+        (tmp_path / f".convert-{number}-abc").mkdir()
     with conversion._replacing(tmp_path / "a[1].onnx") as new:
         new.touch()
     left = {path.name for path in tmp_path.iterdir()}
-    assert left == {"a[1].onnx", "a[1].onnx.mine.new", f"a[1].onnx.{os.getppid()}.new"}
+    assert left == {"a[1].onnx", ".convert-mine-abc", f".convert-{os.getppid()}-abc"}
