@@ -18,8 +18,8 @@ from homoode_tf.graph_errors import reason
 
 # Jobs that share a node must not share ports: they are spread over this many, by the job's number.
 _FIRST_PORT, _NUM_PORTS, _PORTS_A_JOB = 12_000, 16_000, 32
-# For all workers to start; and for one that started to be silent, as a machine that is moved.
-_START_SECONDS, _SILENT_SECONDS = 300, 120
+# How long a worker may be silent, as a machine that is stopped and moved.
+_SILENT_SECONDS = 120
 _HOW_TO = (
     'the environment variable TF_CONFIG, {"cluster": {"worker": ["host:port", ...]}, '
     '"task": {"type": "worker", "index": 0}}, or start the processes by SLURM\'s srun'
@@ -54,11 +54,12 @@ def resolve() -> tf.distribute.cluster_resolver.ClusterResolver:
 def start() -> tf.distribute.MultiWorkerMirroredStrategy:
     """Starts this process's worker, and returns when all of them have started.
 
-    Ctrl-C ends the process at once meanwhile.
+    It waits for them without limit: TensorFlow's time-out for this has no effect here. Ctrl-C ends
+    the process at once meanwhile.
 
     Raises:
         InvalidValueError: If the environment describes no group, this worker cannot listen at its
-            address, or the others do not come.
+            address.
     """
     resolver = resolve()
     spec = resolver.cluster_spec()
@@ -70,7 +71,6 @@ def start() -> tf.distribute.MultiWorkerMirroredStrategy:
         service_type="standalone",
         service_leader=multi_worker_util.coordination_leader(spec),
         coordinated_jobs=jobs,
-        cluster_register_timeout_in_ms=1000 * _START_SECONDS,
         heartbeat_timeout_in_ms=1000 * _SILENT_SECONDS,
     )
     is_main = threading.current_thread() is threading.main_thread()
@@ -81,9 +81,8 @@ def start() -> tf.distribute.MultiWorkerMirroredStrategy:
     except (tf.errors.OpError, RuntimeError) as error:
         address = spec.task_address(resolver.task_type, resolver.task_id)
         raise InvalidValueError(
-            f"worker {resolver.task_id} cannot start, or the others of {spec.as_dict()} do not "
-            f"within {_START_SECONDS} s ({reason(error)}): see that {address} is free and that all "
-            "workers are started."
+            f"worker {resolver.task_id} cannot start at {address} ({reason(error)}): see that its "
+            "port is free, and start all workers again."
         ) from error
     finally:
         if is_main:
