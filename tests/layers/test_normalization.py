@@ -146,7 +146,7 @@ def test_no_digits_are_lost_where_the_mean_is_large(ratio, dtype, path, monkeypa
 
 
 def _exact(x, cotangent, groups):
-    x_shape = batch, height, width, channels = x.shape
+    batch, height, width, channels = x.shape
     split = (batch, height, width, groups, channels // groups)
     x, c = x.reshape(split).astype(np.longdouble), cotangent.reshape(split)
     axes = (1, 2, 4)
