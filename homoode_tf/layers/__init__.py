@@ -2,6 +2,7 @@
 """Keras layers: implicit layers and the parts they are made of."""
 
 from homoode_tf.layers.augmented_neural_ode import AugmentedNeuralODE
+from homoode_tf.layers.batch_norm import BatchNormalization
 from homoode_tf.layers.conv_dynamics import ConvDynamics
 from homoode_tf.layers.deq import DEQ
 from homoode_tf.layers.group_norm import GroupNormalization
@@ -24,6 +25,7 @@ __all__ = [
     "DEQ",
     "AlternatingInitialPoint",
     "AugmentedNeuralODE",
+    "BatchNormalization",
     "ConvDynamics",
     "GroupNormalization",
     "HomoODE",

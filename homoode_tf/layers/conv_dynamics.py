@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from homoode_tf.checks import check_integer, check_number
 from homoode_tf.errors import InvalidValueError
+from homoode_tf.layers.convolution import convolve
 from homoode_tf.layers.group_norm import GroupNormalization
 from homoode_tf.layers.variational_dropout import VariationalDropout
 
@@ -120,13 +121,13 @@ class ConvDynamics(keras.layers.Layer):
 
     def _evaluate(self, z, x, training, convolved):
         # Biases, mask, activation and condition cost no pass of their own within the norms.
-        y, relu = _convolve(self.conv1, convolved(z)), self.activation is keras.activations.relu
+        y, relu = convolve(self.conv1, convolved(z)), self.activation is keras.activations.relu
         if relu:
             y = self.norm1.normalize(y, bias=self.conv1.bias, addend=x, relu=True)
         else:
             y = self.activation(self.norm1.normalize(y, bias=self.conv1.bias))
             y = y if x is None else y + x
-        y = _convolve(self.conv2, convolved(y))
+        y = convolve(self.conv2, convolved(y))
         return self.norm2.normalize(y, bias=self.conv2.bias, mask=self.dropout.mask(y, training))
 
     def compute_output_shape(self, z_shape, x_shape=None):
@@ -142,8 +143,3 @@ class ConvDynamics(keras.layers.Layer):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "seed": self.seed,
         }
-
-
-def _convolve(convolution: keras.layers.Conv2D, x):
-    """The convolution without its bias."""
-    return keras.ops.conv(x, convolution.kernel, padding="same", data_format="channels_last")

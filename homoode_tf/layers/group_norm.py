@@ -109,7 +109,7 @@ class GroupNormalization(keras.layers.Layer):
             scale = gamma * tf.math.rsqrt(tf.matmul(spread, mixing) + self.epsilon)
             return scale * mask, beta + (mask * bias - group) * scale
 
-        output = normalize(inputs, coefficients, parameters, addend, relu=relu)
+        output, *_ = normalize(inputs, coefficients, parameters, addend, relu=relu)
         return tf.cast(output, self.compute_dtype)
 
     def compute_output_shape(self, input_shape):

@@ -28,8 +28,8 @@ def normalize(
     addend: tf.Tensor | None = None,
     *,
     relu: bool = False,
-) -> tf.Tensor:
-    """Returns act(y s + t) + addend with s, t = coefficients(mean, variance, *parameters).
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Computes act(y s + t) + addend with s, t = coefficients(mean, variance, *parameters).
 
     Args:
       y: Floating tensor of shape (batch, ..., channels).
@@ -40,7 +40,8 @@ def normalize(
       relu: Whether the activation is a ReLU; there is none otherwise.
 
     Returns:
-      A tensor of y's shape and dtype, computed in float32 (float64).
+      The result, of y's shape and dtype, computed in float32 (float64); and the mean and variance,
+      through which no gradient goes.
     """
     addends = [] if addend is None else [tf.cast(addend, y.dtype)]
 
@@ -49,9 +50,15 @@ def normalize(
 
     rows = _num_rows(y.shape) if fusion.pays(y) else 0
     if not rows:
-        return plain(y, *addends, *parameters)
-    piece = _Piece(coefficients, relu, rows, len(addends))
-    return fusion.with_gradient(plain, piece.forward, piece.backward)(y, *addends, *parameters)
+        value, *moments = plain(y, *addends, *parameters)
+    else:
+        piece = _Piece(coefficients, relu, rows, len(addends))
+        function = fusion.with_gradient(
+            lambda *tensors: plain(*tensors)[0], piece.forward, piece.backward
+        )
+        value, *saved = function(y, *addends, *parameters)
+        moments = piece.moments(*saved)
+    return value, *map(tf.stop_gradient, moments)
 
 
 def _plain(coefficients, relu, y, parameters, addends):
@@ -68,7 +75,7 @@ def _plain(coefficients, relu, y, parameters, addends):
     z = tf.nn.relu(z) if relu else z
     for addend in addends:
         z += _wide(addend)
-    return tf.cast(z, y.dtype)
+    return tf.cast(z, y.dtype), _flat(mean), variance
 
 
 def _wide(x: tf.Tensor) -> tf.Tensor:
@@ -141,10 +148,14 @@ class _Piece:
             *by_parameters,
         )
 
+    @staticmethod
+    def moments(pivot, first, second, *_):
+        """Mean and variance, from what was saved."""
+        return pivot + first, tf.maximum(second - tf.square(first), 0.0)
+
     def _scale_and_shift(self, first, second, pivot, parameters):
         """For the distance from the pivot."""
-        mean = pivot + first
-        variance = tf.maximum(second - tf.square(first), 0.0)
+        mean, variance = self.moments(pivot, first, second)
         scale, shift = self._coefficients(mean, variance, *parameters)
         scale, shift = scale + tf.zeros_like(first), shift + tf.zeros_like(first)
         return scale, shift + scale * pivot

@@ -4,7 +4,8 @@
 import keras
 
 from homoode_tf.checks import check_integer, check_number
-from homoode_tf.layers import GroupNormalization
+from homoode_tf.layers import BatchNormalization, GroupNormalization
+from homoode_tf.layers.convolution import convolve
 from homoode_tf.models.initializers import BATCH_NORM_EPSILON, kernel_initializer
 
 
@@ -61,7 +62,7 @@ class Head(keras.layers.Layer):
             dtype=policy,
             name="conv",
         )
-        self.norm = keras.layers.BatchNormalization(
+        self.norm = BatchNormalization(
             momentum=self.batch_norm_momentum,
             epsilon=BATCH_NORM_EPSILON,
             synchronized=self.synchronized,
@@ -85,8 +86,8 @@ class Head(keras.layers.Layer):
         self.logits.build(self.pool.compute_output_shape(shape))
 
     def call(self, inputs, training=False):
-        y = self.conv(keras.ops.relu(self.state_norm(inputs)))
-        return self.logits(self.pool(keras.ops.relu(self.norm(y, training=training))))
+        y = convolve(self.conv, self.state_norm.normalize(inputs, relu=True))
+        return self.logits(self.pool(self.norm.normalize(y, self.conv.bias, training)))
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.num_classes)

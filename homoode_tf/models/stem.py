@@ -7,6 +7,8 @@ import keras
 
 from homoode_tf.checks import check_integer, check_number
 from homoode_tf.errors import InvalidValueError
+from homoode_tf.layers import BatchNormalization
+from homoode_tf.layers.convolution import convolve
 from homoode_tf.models.initializers import BATCH_NORM_EPSILON, kernel_initializer
 
 
@@ -68,7 +70,7 @@ class Stem(keras.layers.Layer):
                 )
             )
             self.norms.append(
-                keras.layers.BatchNormalization(
+                BatchNormalization(
                     momentum=self.batch_norm_momentum,
                     epsilon=BATCH_NORM_EPSILON,
                     synchronized=self.synchronized,
@@ -88,7 +90,8 @@ class Stem(keras.layers.Layer):
     def call(self, inputs, training=False):
         x = inputs
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            x = keras.ops.relu(norm(convolution(self.padding(x)), training=training))
+            y = convolve(convolution, self.padding(x))
+            x = norm.normalize(y, convolution.bias, training)
         return x
 
     def compute_output_shape(self, input_shape):

@@ -57,11 +57,13 @@ def with_gradient(plain: Callable, forward: Callable, backward: Callable) -> Cal
 
     Args:
       plain: The function in plain operations, by which it is differentiated twice or more.
-      forward: The function, which returns its value and what `backward` needs beside the arguments.
+      forward: The function, which returns its value and the tensors that `backward` needs beside
+        the arguments.
       backward: backward(saved, cotangent, *arguments) gives the cotangents of all arguments.
 
     Returns:
-      A function of the same arguments, all of them floating tensors.
+      A function of the same arguments, all of them floating tensors, which gives its value and what
+      was saved; through this no gradient goes.
     """
 
     def gradients(*tensors_and_cotangent):
@@ -75,7 +77,7 @@ def with_gradient(plain: Callable, forward: Callable, backward: Callable) -> Cal
     def function(*tensors):
         value, saved = forward(*tensors)
 
-        def grad(cotangent):
+        def grad(cotangent, *_):
             mine, kept = tracing.local([tensors, saved])
 
             @tf.custom_gradient
@@ -94,6 +96,6 @@ def with_gradient(plain: Callable, forward: Callable, backward: Callable) -> Cal
 
             return first(*mine, cotangent)
 
-        return value, grad
+        return (value, *saved), grad
 
     return function
