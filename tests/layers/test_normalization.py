@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from homoode_tf import solvers
 from homoode_tf.layers import ConvDynamics, GroupNormalization, HomoODE
 from homoode_tf.solvers import fusion
 from homoode_tf.solvers.ode.flat import weighted_sum
@@ -103,6 +104,34 @@ def test_a_solve_of_compiled_pieces(gradient, step_control, monkeypatch):
         results.append(differentiate())
     for found, expected in zip(*results, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("tableau", ["heun", "bosh3"])
+def test_second_derivatives_of_compiled_steps(tableau, monkeypatch):
+    """By the state, the weights and the time, of backprop, against plain operations."""
+    y, rate, end = normal(*SHAPE), tf.constant(0.7, tf.float64), tf.constant(0.5, tf.float64)
+
+    def derivatives():
+        sources = [y, rate, end]
+        with tf.GradientTape() as outer:
+            outer.watch(sources)
+            with tf.GradientTape() as inner:
+                inner.watch(sources)
+                solver = solvers.get(tableau, num_steps=2, gradient="backprop")
+                constants = {"rate": rate}
+                solution = solver.solve(
+                    lambda t, z, rate: tf.sin(rate * z) + t, 0.0, y, [end], constants=constants
+                )
+            first = inner.gradient(solution.states, sources, normal(1, *SHAPE, seed=3))
+            loss = tf.add_n([tf.reduce_sum(g**2) for g in first])
+        return [*first, *outer.gradient(loss, sources)]
+
+    results = []
+    for size in (2**17, 1):
+        monkeypatch.setattr(fusion, "_SMALLEST_SIZE", size)
+        results.append(tf.function(derivatives)())
+    for found, expected in zip(*results, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("path", ["plain", "compiled"])

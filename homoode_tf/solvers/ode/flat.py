@@ -94,6 +94,13 @@ def _fused_sum(*tensors, number, dtype):
     return tf.cast(tf.add_n([*[tf.cast(b, weights[0].dtype) for b in bases], *products]), dtype)
 
 
+@fusion.fused
+def total(*tensors: tf.Tensor, dtype: str) -> tf.Tensor:
+    """The sum of tensors in at least single precision, in one pass."""
+    wide = wide_dtype(tf.as_dtype(dtype))
+    return tf.cast(tf.add_n([tf.cast(x, wide) for x in tensors]), dtype)
+
+
 def sum_like(x: tf.Tensor, weight: tf.Tensor) -> tf.Tensor:
     """The sum over what an expanded weight was spread over."""
     axes = list(range(1, x.shape.rank)) if weight.shape.rank else None

@@ -49,6 +49,7 @@ class Loop:
             estimate=self._control.estimates,
             close=controls_by_slope or self._outputs.interpolates,
             stage_dtype=problem.stage_dtype,
+            differentiated=differentiated,
         )
         only_end = problem.solution_times.shape[0] == 1 and not self._control.by_sample
         self._freezes_end = differentiated and controls_by_slope and only_end

@@ -13,7 +13,7 @@ from homoode_tf.solvers.ode.flat import (
     expand,
     scale,
     sum_like,
-    weighted_sum,
+    total,
     wide_dtype,
 )
 from homoode_tf.solvers.ode.own_gradient import vector_jacobian
@@ -138,9 +138,8 @@ class ReverseStep:
             by_states[number] = by_state
         known = [s for s in by_states if s is not None]
         by_times = self._by_times(by_states, by_times) if self._times else [None] * 3
-        ones = [tf.ones([], self._base[0].dtype)] * len(known)
-        by_state = combine(None, ones, known, self._base[0].dtype)
-        by_parameters = [_total(list(parts)) for parts in zip(*by_parameters, strict=True)]
+        by_state = _sum(known, self._base[0].dtype)
+        by_parameters = _sum(by_parameters)
         return ByStep(by_state, by_parameters, *by_times)
 
     def _by_slope(self, number: int, by_states, given: Tensors | None) -> Tensors | None:
@@ -173,9 +172,9 @@ class ReverseStep:
         return vector_jacobian(self._tape, targets, self._times, cotangents)
 
 
-def _total(parts: Tensors) -> tf.Tensor:
-    """The sum, in at least single precision."""
-    dtype = wide_dtype(parts[0].dtype)
-    if dtype == parts[0].dtype:
-        return tf.add_n(parts)
-    return weighted_sum(None, [tf.ones([], dtype)] * len(parts), parts, dtype)
+def _sum(lists: Sequence[Tensors], dtype: tf.DType | None = None) -> Tensors:
+    """Sums over lists of components, in at least single precision."""
+    return [
+        total(*parts, dtype=(dtype or wide_dtype(parts[0].dtype)).name)
+        for parts in zip(*lists, strict=True)
+    ]

@@ -11,6 +11,7 @@ from homoode_tf.solvers import fusion
 from homoode_tf.solvers.ode.clock import Clock
 from homoode_tf.solvers.ode.flat import Tensors, combine, scale
 from homoode_tf.solvers.ode.problem import Field
+from homoode_tf.solvers.ode.stage_sums import StageSums
 from homoode_tf.solvers.ode.tableau import ButcherTableau
 
 
@@ -46,6 +47,7 @@ class Stepper:
       estimate: Whether steps estimate their errors.
       close: Whether steps evaluate the slope at their end.
       stage_dtype: As of `Problem`.
+      differentiated: Whether automatic differentiation is to go through the steps.
     """
 
     tableau: ButcherTableau
@@ -55,6 +57,7 @@ class Stepper:
     estimate: bool = False
     close: bool = False
     stage_dtype: tf.DType | None = None
+    differentiated: bool = False
 
     @property
     def num_stages(self) -> int:
@@ -94,9 +97,13 @@ class Stepper:
         # Where a stage has no weight in the solution its integrands count for nothing.
         fields = {False: self.field, True: self.integrands or self.field}
         slopes = [fields[bool(tableau.b[0])](time(elapsed), state) if slope is None else slope]
+        ends_in_stage = tableau.fsal and num_stages == tableau.num_stages
+        used_rows = rows[: num_stages - 1] if ends_in_stage else [*rows[: num_stages - 1], solution]
+        sums = StageSums(state, used_rows, self.differentiated)
+        sums.take(slopes[0])
         for i in range(1, num_stages):
             last = tableau.fsal and i == tableau.num_stages - 1
-            inner = combine(state, rows[i - 1], slopes, None if last else self.stage_dtype)
+            inner = sums.sum(i - 1, None if last else self.stage_dtype)
             field = fields[last or bool(tableau.b[i])]
             stage_time = time(elapsed + tableau.c[i] * length)
             if last and is_final is not None:
@@ -108,11 +115,12 @@ class Stepper:
                 slopes.append(slope)
             else:
                 slopes.append(field(stage_time, inner))
+            sums.take(slopes[-1])
         size = len(state)
-        if tableau.fsal and num_stages == tableau.num_stages:
+        if ends_in_stage:
             next_state, end = inner, slopes[-1]
         else:
-            next_state, end = combine(state, solution, slopes), None
+            next_state, end = sums.sum(num_stages - 1), None
             if self.close:
                 end = fields[True](time(elapsed + length), next_state)
         used = [(w, k[size:]) for w, k in zip(solution, slopes, strict=False) if w is not None]
