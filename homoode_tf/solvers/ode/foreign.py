@@ -42,7 +42,13 @@ class ForeignSolver:
         # A solver with a `solve` of its own has a gradient of its own, which nobody counts here.
         if type(solver).solve is tfp.math.ode.Solver.solve:
             solver = _Counting(solver, problem)
-        results = solver.solve(ode_fn, problem.initial_time, state, times, constants=constants)
+        results = solver.solve(
+            ode_fn=ode_fn,
+            initial_time=problem.initial_time,
+            initial_state=state,
+            solution_times=times,
+            constants=constants,
+        )
         states = _require_success(results.diagnostics, solver.name, results.states)
         return Solution(results.times, [states], results.diagnostics)
 
@@ -74,7 +80,13 @@ class ForeignSolver:
             )
 
         start, name = tf.zeros_like(clock.span), self.solver.name
-        results = self.solver.solve(ode_fn, start, flat(like), clock.span[tf.newaxis])
+        # By name and with a state to begin with, as TFP does it: solvers may rely on that.
+        asked = {"ode_fn": ode_fn, "initial_time": start, "initial_state": flat(like)}
+        results = self.solver.solve(
+            **asked,
+            solution_times=clock.span[tf.newaxis],
+            previous_solver_internal_state=self.solver._initialize_solver_internal_state(**asked),
+        )
         end = _require_success(results.diagnostics, name, results.states[0])
         ends = [tf.cast(x, y.dtype) for x, y in zip(unflat(end), like, strict=True)]
         split = len(problem.initial_state)

@@ -80,6 +80,7 @@ class RungeKutta(tfp.math.ode.Solver):
       adjoint_solver: Another `tfp.math.ode.Solver` (or its saved description) for the adjoint
         equation; one that is no `RungeKutta`, such as `tfp.math.ode.BDF` where the equation is
         stiff, has its own tolerances, and judges the gradients by weights with the rest.
+      make_adjoint_solver_fn: TFP's way to give it: a function that makes the solver.
       safety_factor: Factor by which a step size stays below the largest expected to be accepted.
       min_step_size_factor: Least change of the step size from one step to the next.
       max_step_size_factor: Largest change.
@@ -103,7 +104,15 @@ class RungeKutta(tfp.math.ode.Solver):
     Reference: Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, chapter II.
     """
 
-    def __init__(self, tableau: ButcherTableau | str, **settings: Any):
+    def __init__(
+        self,
+        tableau: ButcherTableau | str,
+        *,
+        make_adjoint_solver_fn: Callable[[], tfp.math.ode.Solver] | None = None,
+        **settings: Any,
+    ):
+        if make_adjoint_solver_fn is not None:
+            settings = {**settings, "adjoint_solver": make_adjoint_solver_fn()}
         known = [field.name for field in dataclasses.fields(Settings)]
         unknown = [name for name in settings if name not in known]
         if unknown:

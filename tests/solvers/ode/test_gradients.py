@@ -208,6 +208,28 @@ FOREIGN = [tfp.math.ode.DormandPrince(**TIGHT), tfp.math.ode.BDF(**TIGHT)]
 foreign_adjoints = pytest.mark.parametrize("foreign", FOREIGN, ids=lambda s: s.name)
 
 
+def test_an_adjoint_solver_as_tfp_asks_for_it():
+    """Made by a function, called by names, with a state to begin with."""
+
+    class Strict(tfp.math.ode.Solver):
+        def __init__(self):
+            super().__init__(None, False, "Strict")
+
+        def _initialize_solver_internal_state(self, **kwargs):
+            return tfp.math.ode.DormandPrince(**TIGHT)._initialize_solver_internal_state(**kwargs)
+
+        def solve(self, **kwargs):
+            assert kwargs["previous_solver_internal_state"] is not None
+            return tfp.math.ode.DormandPrince(**TIGHT).solve(**kwargs)
+
+    solver = solvers.get("dopri5", make_adjoint_solver_fn=Strict, **TIGHT)
+    start = tf.constant([0.5], tf.float64)
+    with tf.GradientTape() as tape:
+        tape.watch(start)
+        end = solver.solve(lambda t, z: z**2, 0.0, start, [1.0]).states[0]
+    np.testing.assert_allclose(tape.gradient(end, start), [4.0], rtol=1e-5)
+
+
 @foreign_adjoints
 @pytest.mark.parametrize("step_control", ["batch", "sample"])
 @pytest.mark.parametrize("times", [[0.0, 0.5, 1.0], [-0.5, -1.0]], ids=str)
