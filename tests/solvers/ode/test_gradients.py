@@ -218,9 +218,9 @@ def test_an_adjoint_solver_as_tfp_asks_for_it():
         def _initialize_solver_internal_state(self, **kwargs):
             return tfp.math.ode.DormandPrince(**TIGHT)._initialize_solver_internal_state(**kwargs)
 
-        def solve(self, **kwargs):
+        def _solve(self, **kwargs):
             assert kwargs["previous_solver_internal_state"] is not None
-            return tfp.math.ode.DormandPrince(**TIGHT).solve(**kwargs)
+            return tfp.math.ode.DormandPrince(**TIGHT)._solve(**kwargs)
 
     solver = solvers.get("dopri5", make_adjoint_solver_fn=Strict, **TIGHT)
     start = tf.constant([0.5], tf.float64)
