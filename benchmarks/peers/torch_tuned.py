@@ -34,7 +34,7 @@ class _OneStep(nn.Module):
 
     def forward(self, x):
         # The state is float32 in every precision, as ours is.
-        start = torch.zeros_like(x, dtype=torch.float32) + self.initial_point
+        start = torch.zeros_like(x, dtype=self.initial_point.dtype) + self.initial_point
         slopes = [self._slope(start, x)]
         for weights in _STAGES:
             slopes.append(self._slope(start + _sum(weights, slopes), x))
