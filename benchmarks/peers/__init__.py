@@ -82,7 +82,7 @@ _CANDIDATES = {
     "torch/tuned": _TUNED_SETTINGS,
     "torch/tuned_bfloat16": _TUNED_SETTINGS,
     "jax": _JAX_SETTINGS,
-    "floor/float32": _FLOOR_SETTINGS,
+    "floor": _FLOOR_SETTINGS,
     "floor/bfloat16": _FLOOR_SETTINGS,
 }
 _OF_VARIANT = {

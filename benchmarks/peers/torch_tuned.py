@@ -33,7 +33,7 @@ class _OneStep(nn.Module):
         self.register_buffer("error", torch.zeros(()))
 
     def forward(self, x):
-        # The state is float32 in every precision, as ours is.
+        # The state is not halved by autocast, and ours is not either.
         start = torch.zeros_like(x, dtype=self.initial_point.dtype) + self.initial_point
         slopes = [self._slope(start, x)]
         for weights in _STAGES:
@@ -84,7 +84,8 @@ class Peer(torch_peer.Peer):
             y = model.implicit(model.condition(images))
             for layer in model.head[:-1]:
                 y = layer(y)
-        return model.head[-1](y.float())  # as ours, for the softmax's sake
+        # Logits have the weights' precision, as ours do for the softmax's sake.
+        return model.head[-1](y.to(model.head[-1].weight.dtype))
 
     def _loss(self, images, labels):
         return nn.functional.cross_entropy(self._logits(images), labels)
