@@ -63,12 +63,14 @@ _TORCH_SETTINGS = _product(channels_last=(False, True), compile=(False, True))
 # for the derivative of its own ("lax"): a training step takes over ten times as long.
 _JAX_SETTINGS = _product(convolution=("shifts",), max_steps=(4096, 64), first_step_size=(None, 0.1))
 _TUNED_SETTINGS = tuple(
-    {"channels_last": True, "compile": mode, "recompute": recompute}
-    for mode, recompute in (
-        ("default", False),
-        ("max-autotune-no-cudagraphs", False),
-        ("default", True),
-        ("", False),  # all that runs without a C++ compiler
+    {"channels_last": True, "compile": mode, "compile_step": step, "recompute": recompute}
+    for mode, step, recompute in (
+        ("default", True, False),
+        ("max-autotune-no-cudagraphs", True, False),
+        ("default", True, True),
+        ("max-autotune-no-cudagraphs", False, False),
+        ("", False, False),  # all that runs without a C++ compiler
+        ("", False, True),
     )
 )
 _FLOOR_SETTINGS = _product(onednn=(True, False))

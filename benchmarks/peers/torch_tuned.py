@@ -63,6 +63,7 @@ class Peer(torch_peer.Peer):
     Settings:
         channels_last: Memory format of images and weights.
         compile: Mode of `torch.compile`, of the whole network with its step; "" compiles nothing.
+        compile_step: Whether training is compiled, too, and not inference alone.
         recompute: Whether the backward pass evaluates F anew instead of keeping what is inside it.
     """
 
@@ -70,15 +71,20 @@ class Peer(torch_peer.Peer):
     _adam: ClassVar = {"fused": True}
 
     def __init__(self, spec: peers.PeerSpec, weights: dict[str, np.ndarray]):
+        self._compile_step = spec.settings.get("compile_step", True)
         self._half = spec.precision == "bfloat16"
         super().__init__(spec, weights)
         self.versions = {"torch": torch.__version__}
 
     def _compile(self, mode):
-        self._logits = torch.compile(self._logits, mode=mode, dynamic=False)
-        self._loss = torch.compile(self._loss, mode=mode, dynamic=False)
+        self._logits = torch.compile(self._logits, mode=mode, dynamic=False, fullgraph=True)
+        if self._compile_step:
+            self._loss = torch.compile(self._loss, mode=mode, dynamic=False, fullgraph=True)
 
     def _logits(self, images):
+        return self._network(images)
+
+    def _network(self, images):
         model = self.model
         with torch.autocast("cpu", torch.bfloat16, enabled=self._half):
             y = model.implicit(model.condition(images))
@@ -88,7 +94,7 @@ class Peer(torch_peer.Peer):
         return model.head[-1](y.to(model.head[-1].weight.dtype))
 
     def _loss(self, images, labels):
-        return nn.functional.cross_entropy(self._logits(images), labels)
+        return nn.functional.cross_entropy(self._network(images), labels)
 
     def _backward(self, batch):
         self.model.train()
