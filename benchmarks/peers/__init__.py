@@ -109,7 +109,7 @@ class PeerSpec:
         num_steps: If given, so many fixed steps of `method` instead; or, of a fixed-point solver,
             at most so many iterations forwards and backwards.
         method: What takes these steps; other than "rk4" by ours alone, where a fixed-point solver
-            makes the implicit layer a DEQ.
+            makes the implicit layer a DEQ. Those in `ONE_STEP` have their own.
         threads: Number of threads (and cores) that it may use.
         label: What it is called in results, where several have the same name.
     """
