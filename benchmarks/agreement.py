@@ -2,12 +2,15 @@
 """Whether peers compute the same: largest differences over all pairs."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 LOGITS_TOLERANCE = 1e-3  # absolute
 GRADIENT_TOLERANCE = 1e-2  # relative, in the norm of all weights together
+# The same, where one of the two multiplies in bfloat16.
+BFLOAT16_LOGITS_TOLERANCE = 5e-2
+BFLOAT16_GRADIENT_TOLERANCE = 0.25
 LOSS_TOLERANCE = 2e-2  # relative
 # A loss of one batch is noisy; this many are averaged.
 _LOSSES = 10
@@ -35,27 +38,34 @@ def gradient_difference(first: Mapping[str, np.ndarray], second: Mapping[str, np
     return float(difference / max(norm(first.values()), norm(second.values())))
 
 
-def compare(results: Mapping[str, Mapping[str, np.ndarray]]) -> list[dict]:
+def compare(
+    results: Mapping[str, Mapping[str, np.ndarray]], bfloat16: Collection[str] = ()
+) -> list[dict]:
     """Compares every two peers.
 
     Args:
         results: For each peer its gradients by name, and its logits under "logits".
+        bfloat16: Peers that multiply in bfloat16.
 
     Returns:
-        One row a pair: "first", "second", "logits", "gradient", and "agree".
+        One row a pair: "first", "second", "logits", "gradient", "bfloat16", and "agree".
     """
     rows = []
     for (first, a), (second, b) in itertools.combinations(results.items(), 2):
         logits = logits_difference(a["logits"], b["logits"])
         gradient = gradient_difference(_gradients(a), _gradients(b))
+        half = first in bfloat16 or second in bfloat16
+        by_logits = BFLOAT16_LOGITS_TOLERANCE if half else LOGITS_TOLERANCE
+        by_gradient = BFLOAT16_GRADIENT_TOLERANCE if half else GRADIENT_TOLERANCE
         # Written so that a NaN does not agree with anything.
-        agree = logits <= LOGITS_TOLERANCE and gradient <= GRADIENT_TOLERANCE
+        agree = logits <= by_logits and gradient <= by_gradient
         rows.append(
             {
                 "first": first,
                 "second": second,
                 "logits": logits,
                 "gradient": gradient,
+                "bfloat16": half,
                 "agree": agree,
             }
         )

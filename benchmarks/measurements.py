@@ -14,15 +14,17 @@ _TUNING_STEPS = 3
 MEMORY_STEPS = 3
 # A tight tolerance takes many steps; these are enough to compare.
 _COMPARED_IMAGES = 16
+# A floor makes as many evaluations as the peer above it has counted in the same round.
+_ABOVE = {"floor/float32": "ours/backprop", "floor/bfloat16": "ours/bfloat16"}
 
 
 def fastest(
     spec: peers.PeerSpec, folder: pathlib.Path
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Chooses a framework's settings by the time of one forward pass and one training step.
+    """Chooses a peer's settings by the time of one forward pass and one training step.
 
     Args:
-        spec: A peer of the framework, with any settings.
+        spec: The peer, or one of its framework, with any settings.
         folder: Where weights and batches are.
 
     Returns:
@@ -33,7 +35,7 @@ def fastest(
         RuntimeError: If the peer runs with no settings at all.
     """
     tried, errors = [], []
-    for settings in peers.candidate_settings(spec.framework):
+    for settings in peers.candidate_settings(spec.name):
         complete = peers.settings_of(spec.name, settings)
         try:
             with PeerProcess(spec.replace(settings=complete), folder) as peer:
@@ -60,7 +62,21 @@ def check_agreement(
     for spec in specs:
         with PeerProcess(spec.replace(tolerance=tolerance), folder) as peer:
             results[spec.key] = peer.compare(0, _COMPARED_IMAGES)
-    return agreement.compare(results)
+    half = [spec.key for spec in specs if spec.precision == "bfloat16"]
+    return agreement.compare(results, half)
+
+
+def check_one_step(specs: Sequence[peers.PeerSpec], folder: pathlib.Path) -> list[dict]:
+    """Compares peers with ours, and with each other, where all take one equal step of dopri5."""
+    if not specs:
+        return []
+    ours = specs[0].replace(
+        name="ours/backprop",
+        label="ours, one step",
+        settings=peers.candidate_settings("ours")[0],
+    )
+    steps = [spec.replace(num_steps=1, method="dopri5") for spec in (ours, *specs)]
+    return check_agreement(steps, folder, ours.tolerance)
 
 
 def peak_memory(spec: peers.PeerSpec, folder: pathlib.Path) -> dict[str, Any]:
@@ -92,14 +108,14 @@ def time_in_turn(
     """Times forward passes and training steps, one of each peer in turn.
 
     Args:
-        specs: The peers.
+        specs: The peers, floors after those above them.
         folder: Where weights and batches are, at least `train_steps + rounds` of these.
         rounds: How many times each quantity is measured.
         train_steps: Training steps between fresh and trained weights.
 
     Returns:
         For each peer: "first_forward" and "first_step" in seconds (tracing and compiling
-        included), "losses" and "step_seconds" of all training steps, "versions", and under
+        included), "losses" (None of a floor) and "step_seconds" of all steps, "versions", and under
         "fresh" and "trained" the medians "forward" and "step" in seconds with "forward_evaluations"
         and "step_evaluations", [forward, backward].
     """
@@ -135,7 +151,9 @@ def _in_turn(running, rounds, what, first_batch):
     answers = {peer.spec.key: [] for peer in running}
     for number in range(rounds):
         for peer in running:
-            answers[peer.spec.key].append(getattr(peer, what)(first_batch + number))
+            above = answers.get(_ABOVE.get(peer.spec.name))
+            more = {"evaluations": above[-1]["evaluations"]} if above else {}
+            answers[peer.spec.key].append(getattr(peer, what)(first_batch + number, **more))
     return answers
 
 

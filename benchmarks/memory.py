@@ -4,7 +4,7 @@
     python -m benchmarks.memory [--peers ours torch] [--num_steps 4 8 16 32 64] [--output DIR]
 
 The CIFAR-10 HomoODE is integrated by RK4 with so many equal steps, four evaluations of F each; each
-measurement is made in a fresh process.
+measurement is made in a fresh process. Peers that take one step only are not among them.
 """
 
 import argparse
@@ -25,12 +25,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("runs/benchmarks"))
     arguments = parser.parse_args()
     try:
-        arguments.peers = peers.expand(arguments.peers)
+        expanded = peers.expand(arguments.peers)
     except ValueError as error:
         parser.error(str(error))
-    refused = [name for name in arguments.peers if not name.startswith(("ours", "torch"))]
+    refused = [name for name in expanded if not name.startswith(("ours", "torch"))]
+    refused += [name for name in arguments.peers if name in peers.ONE_STEP]
     if refused:
-        parser.error(f"--peers must be of ours and torch, got {', '.join(refused)}")
+        parser.error(
+            "--peers must be of ours and torch, and take more than one step, got "
+            f"{', '.join(refused)}"
+        )
+    arguments.peers = [name for name in expanded if name not in peers.ONE_STEP]
     return arguments
 
 
@@ -39,7 +44,7 @@ def main() -> None:
     peers.require([*peers.packages(arguments.peers), "matplotlib"])
     specs = {}
     for peer in arguments.peers:
-        settings = peers.candidate_settings(peer.split("/")[0])[0]
+        settings = peers.candidate_settings(peer)[0]
         spec = peers.PeerSpec(peer, peers.settings_of(peer, settings), threads=arguments.threads)
         specs[peer] = [spec.replace(num_steps=number) for number in arguments.num_steps]
     measured = memory_growth.measure(specs, arguments.batch_size)

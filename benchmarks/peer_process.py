@@ -5,6 +5,7 @@ The parent writes one JSON object a line, and reads one for each:
 
     {"do": "forward", "batch": 3}    {"seconds": ..., "evaluations": [forward, backward]}
     {"do": "step", "batch": 3}       the same and "loss"
+                                     a floor is told "evaluations" in both, and has no loss
     {"do": "compare", "batch": 3, "images": 16, "path": ...}
                                      {}; logits and gradients of 16 images are in the file at path
     {"do": "reset"}                  {}
@@ -51,11 +52,11 @@ class PeerProcess:
             )
         self._read()
 
-    def forward(self, batch: int) -> dict:
-        return self._ask(do="forward", batch=batch)
+    def forward(self, batch: int, **more) -> dict:
+        return self._ask(do="forward", batch=batch, **more)
 
-    def step(self, batch: int) -> dict:
-        return self._ask(do="step", batch=batch)
+    def step(self, batch: int, **more) -> dict:
+        return self._ask(do="step", batch=batch, **more)
 
     def compare(self, batch: int, images: int) -> dict[str, np.ndarray]:
         """Returns the gradients by name for so many images, and the logits under "logits"."""
@@ -118,8 +119,9 @@ def _serve(peer, images: np.ndarray, labels: np.ndarray, answers) -> None:
                 idle = process_memory.resident_mib()
                 process_memory.reset_peak()
         if what in ("forward", "step"):
+            more = {"evaluations": question["evaluations"]} if "evaluations" in question else {}
             start = time.perf_counter()
-            result = getattr(peer, what)(batch)
+            result = getattr(peer, what)(batch, **more)
             seconds = time.perf_counter() - start
             loss = {"loss": result} if what == "step" else {}
             answer(seconds=seconds, evaluations=peer.evaluations(), **loss)

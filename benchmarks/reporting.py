@@ -45,19 +45,24 @@ def _cell(value: Any) -> str:
 
 def machine() -> dict[str, Any]:
     """Returns what a reader must know of the machine."""
-    processor = platform.processor() or platform.machine()
     info = pathlib.Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                processor = line.split(":", 1)[1].strip()
-                break
+    lines = info.read_text().splitlines() if info.exists() else []
+    fields = {
+        key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)
+    }
     return {
-        "processor": processor,
+        "processor": fields.get("model name") or platform.processor() or platform.machine(),
+        "bfloat16": bfloat16_instructions(fields.get("flags", "")),
         "cores": len(os.sched_getaffinity(0)),
         "python": platform.python_version(),
         "command": "python -m " + " ".join([_module_name(), *sys.argv[1:]]),
     }
+
+
+def bfloat16_instructions(flags: str) -> str:
+    """Says which of a processor's flags make it multiply in bfloat16."""
+    found = [name for name in ("AMX_BF16", "AVX512_BF16") if name.lower() in flags.split()]
+    return " and ".join(found) or "neither AMX_BF16 nor AVX512_BF16"
 
 
 def _module_name() -> str:

@@ -15,7 +15,7 @@ from homoode_tf.solvers import fixed_point
 
 
 class Peer:
-    """Variants "backprop", "checkpoint" and "adjoint" of ours; "adjoint" of TFP.
+    """Variants "backprop", "checkpoint", "adjoint" and "bfloat16" of ours; "adjoint" of TFP.
 
     Where the spec's method is a fixed-point solver, the variants are the DEQ's "implicit",
     "phantom" and "jacobian_free".
@@ -26,6 +26,7 @@ class Peer:
         jit_step: Whether the training step is, and the gradient; never among the settings that are
             tried on a CPU, where XLA's derivative of a convolution is many times slower.
         precision: Keras's dtype policy of all layers.
+        gradient: How the solver differentiates, where the variant's name does not say it.
         max_num_steps: Of the solver; XLA must know a bound.
     """
 
@@ -121,7 +122,7 @@ def make_implicit(spec: PeerSpec) -> layers.HomoODE | layers.DEQ:
     config = cifar10.get_config().model
     dtype = _dtype(spec)
     dynamics = layers.ConvDynamics(config.channels, config.groups, dropout_rate=0.0, dtype=dtype)
-    by_name = {"rtol": spec.tolerance, "atol": spec.tolerance, "gradient": spec.variant}
+    by_name = {"rtol": spec.tolerance, "atol": spec.tolerance, "gradient": spec.gradient}
     if spec.method in fixed_point.names():
         return layers.DEQ(
             dynamics,
@@ -157,7 +158,7 @@ def _solver_object(spec: PeerSpec) -> tfp.math.ode.Solver | None:
             rtol=spec.tolerance, atol=spec.tolerance, first_step_size=0.05
         )
     if spec.num_steps is not None:
-        return solvers.get(spec.method, num_steps=spec.num_steps, gradient=spec.variant)
+        return solvers.get(spec.method, num_steps=spec.num_steps, gradient=spec.gradient)
     return None
 
 

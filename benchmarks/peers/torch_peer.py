@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The same HomoODE in PyTorch with torchdiffeq."""
 
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
 import numpy as np
 import torch
 import torchdiffeq
@@ -10,7 +13,7 @@ from benchmarks import reference_model as facts
 from benchmarks.peers import PeerSpec
 
 
-class _Dynamics(nn.Module):
+class Dynamics(nn.Module):
     """F(z; x) = GN(conv(relu(GN(conv(z))) + x))."""
 
     def __init__(self):
@@ -30,7 +33,7 @@ class _HomoODE(nn.Module):
 
     def __init__(self, spec: PeerSpec):
         super().__init__()
-        self.dynamics = _Dynamics()
+        self.dynamics = Dynamics()
         self.field = self.dynamics  # what is called; `torch.compile` replaces it
         value = torch.from_numpy(facts.initial_point()).reshape(1, -1, 1, 1)
         self.register_buffer("initial_point", value)
@@ -68,7 +71,7 @@ class _HomoODE(nn.Module):
 class _Classifier(nn.Module):
     """Normalised image, stem, HomoODE, head."""
 
-    def __init__(self, spec: PeerSpec):
+    def __init__(self, implicit: nn.Module):
         super().__init__()
         channels, wide = facts.CHANNELS, facts.HEAD_CHANNELS
         self.register_buffer("mean", torch.tensor(facts.MEAN).reshape(1, -1, 1, 1))
@@ -85,7 +88,7 @@ class _Classifier(nn.Module):
             batch_norm(channels),
             nn.ReLU(),
         )
-        self.implicit = _HomoODE(spec)
+        self.implicit = implicit
         self.head = nn.Sequential(
             nn.GroupNorm(facts.GROUPS, channels, facts.EPSILON),
             nn.ReLU(),
@@ -97,9 +100,11 @@ class _Classifier(nn.Module):
             nn.Linear(wide, facts.NUM_CLASSES),
         )
 
+    def condition(self, images):
+        return self.stem((images.float() / 255.0 - self.mean) / self.std)
+
     def forward(self, images):
-        x = self.stem((images.float() / 255.0 - self.mean) / self.std)
-        return self.head(self.implicit(x))
+        return self.head(self.implicit(self.condition(images)))
 
 
 class Peer:
@@ -111,6 +116,9 @@ class Peer:
         seminorm: Whether the adjoint's error norm leaves its quadratures out.
     """
 
+    _implicit: Callable[[PeerSpec], nn.Module] = _HomoODE
+    _adam: ClassVar[Mapping[str, Any]] = {}  # more of its settings
+
     def __init__(self, spec: PeerSpec, weights: dict[str, np.ndarray]):
         torch.set_num_threads(spec.threads)
         self.versions = {"torch": torch.__version__, "torchdiffeq": torchdiffeq.__version__}
@@ -118,15 +126,21 @@ class Peer:
         self._format = (
             torch.channels_last if spec.settings.get("channels_last") else torch.contiguous_format
         )
-        self.model = _Classifier(spec).to(memory_format=self._format)
+        self.model = _Classifier(self._implicit(spec)).to(memory_format=self._format)
         self._parameters = _parameters_by_name(self.model)
         if spec.settings.get("compile"):
-            implicit = self.model.implicit
-            implicit.field = torch.compile(implicit.dynamics, dynamic=False)
-            self.model.stem.compile(dynamic=False)
-            self.model.head.compile(dynamic=False)
+            self._compile(spec.settings["compile"])
         self._backward_evaluations = 0
         self.reset()
+
+    def _logits(self, images):
+        return self.model(images)
+
+    def _compile(self, _):
+        implicit = self.model.implicit
+        implicit.field = torch.compile(implicit.dynamics, dynamic=False)
+        self.model.stem.compile(dynamic=False)
+        self.model.head.compile(dynamic=False)
 
     def place(self, images, labels):
         images = torch.from_numpy(images).permute(0, 3, 1, 2)
@@ -136,14 +150,14 @@ class Peer:
         self.model.eval()
         self.model.implicit.calls = 0
         with torch.no_grad():
-            return self.model(batch[0]).numpy()
+            return self._logits(batch[0]).numpy()
 
     def _backward(self, batch):
         implicit = self.model.implicit
         self.model.train()
         self._optimizer.zero_grad()
         implicit.calls = 0
-        loss = nn.functional.cross_entropy(self.model(batch[0]), batch[1])
+        loss = nn.functional.cross_entropy(self._logits(batch[0]), batch[1])
         forward_calls = implicit.calls
         implicit.calls = implicit.derivatives = 0
         loss.backward()
@@ -178,6 +192,7 @@ class Peer:
             lr=facts.LEARNING_RATE,
             betas=(adam["beta_1"], adam["beta_2"]),
             eps=adam["epsilon"],
+            **self._adam,
         )
 
 

@@ -41,6 +41,12 @@ def test_tolerances(changes, agree):
     assert row["agree"] == agree
 
 
+@pytest.mark.parametrize(("logit", "agree"), [(1.04, True), (1.06, False), (np.nan, False)])
+def test_bfloat16_has_tolerances_of_its_own(logit, agree):
+    (row,) = agreement.compare({"a": _result(), "b": _result(logit)}, bfloat16=["b"])
+    assert row["bfloat16"] and row["agree"] == agree
+
+
 def test_gradient_difference_is_relative_to_all_weights_together():
     first = {"kernel": np.array([3.0]), "bias": np.array([4.0])}
     second = {"kernel": np.array([3.0]), "bias": np.array([0.0])}

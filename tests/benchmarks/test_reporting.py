@@ -28,16 +28,16 @@ def test_results_are_written(tmp_path, capsys):
 
 
 def test_frameworks_expand_to_their_variants():
-    assert peers.expand(["torch", "ours/adjoint", "torch/adjoint"]) == [
-        "torch/backprop",
-        "torch/adjoint",
+    assert peers.expand(["floor", "ours/adjoint", "floor/bfloat16"]) == [
+        "floor/float32",
+        "floor/bfloat16",
         "ours/adjoint",
     ]
 
 
 @pytest.mark.parametrize("name", ["theano", "torch/nothing", ""])
 def test_unknown_peers_are_refused(name):
-    with pytest.raises(ValueError, match="peers must be among ours, torch, jax, tfp"):
+    with pytest.raises(ValueError, match="peers must be among ours, torch, jax, tfp, floor"):
         peers.expand([name])
 
 
@@ -49,6 +49,25 @@ def test_every_framework_has_settings(framework):
 def test_settings_of_a_variant_complete_those_of_its_framework():
     assert peers.settings_of("torch/backprop", {"compile": True}) == {"compile": True}
     assert peers.settings_of("torch/adjoint", {"compile": True})["seminorm"]
+
+
+def test_variants_that_are_tuned_by_themselves():
+    assert peers.tuned_with("torch/adjoint") == "torch"
+    assert peers.tuned_with("torch/tuned") == "torch/tuned"
+    assert peers.candidate_settings("torch/tuned")[0]["compile"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ("fpu avx512_bf16 amx_bf16 amx_tile", "AMX_BF16 and AVX512_BF16"),
+        ("avx512f avx512_bf16", "AVX512_BF16"),
+        ("avx512f", "neither AMX_BF16 nor AVX512_BF16"),
+    ],
+)
+def test_what_multiplies_in_bfloat16(flags, words):
+    assert reporting.bfloat16_instructions(flags) == words
+    assert reporting.machine()["bfloat16"]
 
 
 def test_missing_packages_end_in_one_line():
