@@ -138,7 +138,7 @@ def check_tolerances(rtol: float, atol: float, dtype: Any) -> None:
         dtype: NumPy's, of the state.
     """
     smallest = float(ml_dtypes.finfo(dtype).eps)
-    if max(rtol, atol) < smallest:
+    if 0.0 < max(rtol, atol) < smallest:  # zero is never reached, and asks for all iterations
         raise InvalidValueError(
             f"rtol or atol must be at least {smallest:.2g}, the resolution of the state's dtype "
             f"{np.dtype(dtype).name}, got rtol={rtol:g} and atol={atol:g}: loosen one of them, or "

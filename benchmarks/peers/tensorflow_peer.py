@@ -124,7 +124,9 @@ def make_implicit(spec: PeerSpec) -> layers.HomoODE | layers.DEQ:
     dynamics = layers.ConvDynamics(config.channels, config.groups, dropout_rate=0.0, dtype=dtype)
     by_name = {"rtol": spec.tolerance, "atol": spec.tolerance, "gradient": spec.gradient}
     if spec.method in fixed_point.names():
-        return layers.DEQ(
+        if not spec.tolerance:
+            by_name = {"gradient": spec.gradient}
+        layer = layers.DEQ(
             dynamics,
             solver=spec.method,
             max_num_iterations=spec.num_steps,
@@ -133,6 +135,9 @@ def make_implicit(spec: PeerSpec) -> layers.HomoODE | layers.DEQ:
             dtype=dtype,
             **by_name,
         )
+        if not spec.tolerance:  # which a solver refuses: all iterations are wanted
+            layer.solver.rtol = layer.solver.atol = 0.0
+        return layer
     solver = _solver_object(spec)
     by_name["max_num_steps"] = spec.settings.get("max_num_steps", config.max_num_steps)
     return layers.HomoODE(
