@@ -7,6 +7,7 @@ import signal
 import threading
 
 import tensorflow as tf
+from absl import logging
 
 # TensorFlow has no public way to set the times after which a worker is given up.
 from tensorflow.compiler.xla.tsl.protobuf import coordination_config_pb2
@@ -20,6 +21,8 @@ from homoode_tf.graph_errors import reason
 _FIRST_PORT, _NUM_PORTS, _PORTS_A_JOB = 12_000, 16_000, 32
 # How long a worker may be silent, as a machine that is stopped and moved.
 _SILENT_SECONDS = 120
+# How long a worker waits for the others to start.
+_START_SECONDS = 600
 _HOW_TO = (
     'the environment variable TF_CONFIG, {"cluster": {"worker": ["host:port", ...]}, '
     '"task": {"type": "worker", "index": 0}}, or start the processes by SLURM\'s srun'
@@ -54,8 +57,8 @@ def resolve() -> tf.distribute.cluster_resolver.ClusterResolver:
 def start() -> tf.distribute.MultiWorkerMirroredStrategy:
     """Starts this process's worker, and returns when all of them have started.
 
-    It waits for them without limit: TensorFlow's time-out for this has no effect here. Ctrl-C ends
-    the process at once meanwhile.
+    It waits ten minutes for them, and then ends the process by an alarm (SIGALRM): TensorFlow's
+    time-out for this has no effect here. Ctrl-C ends the process at once meanwhile.
 
     Raises:
         InvalidValueError: If the environment describes no group, this worker cannot listen at its
@@ -76,6 +79,12 @@ def start() -> tf.distribute.MultiWorkerMirroredStrategy:
     is_main = threading.current_thread() is threading.main_thread()
     # Python's own handler waits for TensorFlow to return.
     previous = signal.signal(signal.SIGINT, signal.SIG_DFL) if is_main else None
+    logging.info(
+        "Waiting for all workers of %s to start; after %d seconds without them this one ends.",
+        spec.as_dict(),
+        _START_SECONDS,
+    )
+    signal.alarm(_START_SECONDS)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(resolver)
     except (tf.errors.OpError, RuntimeError) as error:
@@ -85,6 +94,7 @@ def start() -> tf.distribute.MultiWorkerMirroredStrategy:
             "port is free, and start all workers again."
         ) from error
     finally:
+        signal.alarm(0)
         if is_main:
             signal.signal(signal.SIGINT, previous)
 

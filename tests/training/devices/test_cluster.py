@@ -1,5 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
 
 import pytest
 import tensorflow as tf
@@ -88,3 +93,25 @@ def test_a_missing_tpu_is_named(monkeypatch):
     monkeypatch.setattr(tf.distribute.cluster_resolver, "TPUClusterResolver", nothing)
     with pytest.raises(ValueError, match="cannot use the TPU 'mine' .no such TPU: mine.: set TPU"):
         strategy.create("tpu")
+
+
+def test_a_worker_does_not_wait_for_ever():
+    """The others never start: the wait, which no handler of Python's interrupts, is ended."""
+    code = (
+        "from homoode_tf.training.devices import cluster\n"
+        "cluster._START_SECONDS = 2\n"
+        "cluster.start()\n"
+    )
+    workers = [f"localhost:{port}" for port in _free_ports(2)]
+    task = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": 0}}
+    environment = {**os.environ, "TF_CONFIG": json.dumps(task)}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, timeout=120)
+    assert ended.returncode == -signal.SIGALRM
+
+
+def _free_ports(number):
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(number)]
+    ports = [each.getsockname()[1] for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports
