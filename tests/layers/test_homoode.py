@@ -77,7 +77,7 @@ class TestForward:
         assert float(layer.step_size) > 0
         warm = layer(x, training=True)
         assert int(layer.forward_nfe) < cold_nfe
-        np.testing.assert_allclose(warm, cold, atol=1e-3)
+        np.testing.assert_allclose(warm, cold, atol=3e-3)  # other steps, over kinks
 
 
 class TestStepControl:

@@ -19,9 +19,10 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from homoode_tf.disk import write_atomically
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.report.compare.experiment import Member
-from homoode_tf.training.files.workdir import plain, write_atomically
+from homoode_tf.training.files.workdir import plain
 from homoode_tf.training.interruption import Interrupted, Interruption
 
 # What a process returns that a signal has killed, or stopped in order, and which signal that was.
