@@ -129,7 +129,7 @@ def test_homoode_learns_where_the_equilibria_are(tmp_path, sharp_path):
     start = own.initial_point(tf.zeros([1, 2], tf.float64)).numpy()[0]
     assert errors.mean() < 0.2 * np.linalg.norm(start - equilibria, axis=1).mean()
     mean = equilibria.mean(axis=0)
-    assert np.linalg.norm(start - mean) < 0.5 * np.linalg.norm([1.0, -1.0] - mean)
+    assert np.linalg.norm(start - mean) < 0.5 * np.linalg.norm(learned.FIRST_START - mean)
     solve = learned.follow_one(own, g.condition)
     assert solve.num_evaluations == measure.evaluations_alone(own, g.condition[np.newaxis])
     rivals = measure.rivals(g, start, errors, conditions, equilibria)

@@ -16,6 +16,8 @@ NUM_TRAINING = 4096
 NUM_HELD_OUT = 1024
 BATCH_SIZE = 128
 EPOCHS = 120
+# Where the initial point is before it learns.
+FIRST_START = (1.0, -1.0)
 LEARNING_RATE = 0.01
 _TRAINING_SEED, _HELD_OUT_SEED = 0, 1
 
@@ -81,6 +83,7 @@ def train(factor: float, epochs: int = EPOCHS, seed: int = 0) -> HomoODE:
     conditions, equilibria = samples(NUM_TRAINING, _TRAINING_SEED, factor)
     layer = HomoODE(DenseDynamics(), rtol=TOLERANCE, atol=TOLERANCE, gradient="backprop")
     model = keras.Sequential([keras.Input((2,)), layer])
+    layer.initial_point.value.assign(FIRST_START)
     steps = epochs * NUM_TRAINING // BATCH_SIZE
     rate = keras.optimizers.schedules.CosineDecay(LEARNING_RATE, steps)
     model.compile(keras.optimizers.Adam(rate), "mse", jit_compile=False)
