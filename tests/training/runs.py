@@ -6,7 +6,8 @@ import json
 import numpy as np
 import tensorflow as tf
 
-MEASURED = ("examples_per_second", "seconds", "peak_memory_mb")
+# And the checksum over them.
+MEASURED = ("examples_per_second", "seconds", "peak_memory_mb", "sha256")
 
 
 def final_weights(workdir, step=20):
