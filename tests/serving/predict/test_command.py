@@ -258,7 +258,7 @@ def test_a_full_disk(ask, folder, monkeypatch, capsys):
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)
         assert ask(folder) == 1
-    reason = "the output cannot be written: No space left on device"
+    reason = "the output cannot be written: No space left on device: make room and try again"
     assert capsys.readouterr().err == f"python -m homoode_tf.predict: {reason}\n"
 
 

@@ -22,8 +22,8 @@ def test_says_what_the_model_says(homoode):
     assert model.image_shape == (8, 8, 1) and model.num_classes == 10
     assert model.class_names == tuple(f"class {number}" for number in range(10))
     predictions = model.predict(random_images(40))
-    np.testing.assert_allclose(predictions.logits, logits, atol=1e-4)
-    np.testing.assert_allclose(predictions.probabilities, tf.nn.softmax(logits), atol=1e-5)
+    np.testing.assert_allclose(predictions.logits, logits, atol=1e-3)
+    np.testing.assert_allclose(predictions.probabilities, tf.nn.softmax(logits), atol=1e-4)
     np.testing.assert_array_equal(predictions.classes, logits.argmax(axis=-1))
     assert predictions.classes.dtype == np.int64
     assert predictions.probabilities.dtype == predictions.logits.dtype == np.float32
@@ -65,7 +65,7 @@ def test_needs_no_model_code(homoode, tmp_path):
         np.save({str(tmp_path / "logits.npy")!r}, logits)
     """)
     subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, capture_output=True)
-    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), homoode[1][:5], atol=1e-4)
+    np.testing.assert_allclose(np.load(tmp_path / "logits.npy"), homoode[1][:5], atol=1e-3)
 
 
 def test_names_are_optional(brightness, nameless):
