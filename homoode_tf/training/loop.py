@@ -49,8 +49,8 @@ def train(
 
     Returns:
         What stands in `result.json`: dataset, model, parameters (without the initial point's),
-        initial_point_parameters, steps, examples_per_second (of training steps after the first),
-        seconds (in all), validation_accuracy, test_accuracy, test_loss, test_examples,
+        precision, initial_point_parameters, steps, examples_per_second (of training steps after
+        the first), seconds (in all), validation_accuracy, test_accuracy, test_loss, test_examples,
         nfe_forward and nfe_backward (means over the training steps of the last epoch),
         peak_memory_mb.
 
@@ -221,6 +221,7 @@ def _conclude(
         "dataset": run.images.info.name,
         "model": type(run.model.implicit).__name__,
         "parameters": run.model.task_parameters,
+        "precision": run.settings.precision,
         "initial_point_parameters": run.model.initial_point_parameters,
         "steps": run.milestones.total_steps,
         "examples_per_second": round(clock.examples_per_second, 2),

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The parts of a run, built from its settings."""
 
+import dataclasses
 import operator
 import os
 import pathlib
@@ -12,7 +13,7 @@ import tensorflow as tf
 from homoode_tf import data, models
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.serving import export
-from homoode_tf.training.devices import agreement, xla
+from homoode_tf.training.devices import agreement, precision, xla
 from homoode_tf.training.devices import strategy as strategies
 from homoode_tf.training.evaluation import Evaluator
 from homoode_tf.training.files.checkpoints import Checkpoints, Record
@@ -40,6 +41,7 @@ class Run:
         origin: The `workdir.digest` of the config that makes or has made the checkpoints.
 
     Attributes:
+        settings: The config, with the precision that the devices compute in.
         is_chief: Whether this process writes what the run leaves.
         images: The data set.
         milestones: What is due when.
@@ -63,10 +65,11 @@ class Run:
         strategy: str | tf.distribute.Strategy = "auto",
         origin: str = "",
     ):
-        self.settings = settings
         self.workdir = workdir
         self.strategy = strategies.create(strategy) if isinstance(strategy, str) else strategy
         self.is_chief = strategies.is_chief(self.strategy)
+        chosen = precision.choose(settings.precision, self.strategy)
+        self.settings = settings = dataclasses.replace(settings, precision=chosen)
         # Before the model is built: workers of other models would wait for each other for ever.
         fields = [name for name, *_ in TrainingSettings.declared()]
         config = {name: as_json(operator.attrgetter(name)(settings)) for name in fields}

@@ -7,9 +7,9 @@ from homoode_tf.data.settings import DataSettings
 from homoode_tf.models.settings import ModelSettings
 from homoode_tf.settings import Settings, count, fraction, group, not_negative, positive, setting
 from homoode_tf.solvers import STEP_CONTROLS
+from homoode_tf.training.devices.precision import NAMES as PRECISIONS
 from homoode_tf.training.non_finite import POLICIES
 
-PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 OPTIMIZERS = ("adam", "adamw", "muon", "sgd")
 
 
@@ -78,7 +78,10 @@ class TrainingSettings(DataSettings):
         choices=POLICIES,
     )
     precision: str = setting(
-        "float32", "Of the convolutions; mixed_float16 scales the loss.", choices=PRECISIONS
+        "float32",
+        "Of the convolutions. auto: mixed_bfloat16 where the devices have it natively, else "
+        "float32. mixed_float16, for GPUs, scales the loss.",
+        choices=PRECISIONS,
     )
     jit_compile: bool = setting(
         False,
