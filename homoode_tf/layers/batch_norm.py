@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Keras's batch normalisation, with the bias before it and the ReLU after it."""
+"""Keras's batch normalisation, with the convolution before it and the ReLU after it."""
 
 import keras
 import tensorflow as tf
+from keras.src.backend.common.variables import AutocastScope
 
+from homoode_tf.layers.convolution import convolve
 from homoode_tf.layers.normalization import normalize
 
 
@@ -20,18 +22,20 @@ class BatchNormalization(keras.layers.BatchNormalization):
         TensorShape([2, 4, 4, 8])
     """
 
-    def normalize(self, inputs: tf.Tensor, bias: tf.Tensor, training: bool) -> tf.Tensor:
-        """Returns relu(norm(inputs + bias)).
+    def after(self, convolution: keras.layers.Conv2D, x: tf.Tensor, training: bool) -> tf.Tensor:
+        """Returns relu(norm(convolution(x))), the convolution's activation left out.
 
         Args:
-            inputs: Float tensor of shape (batch, ..., channels).
-            bias: Of shape (channels,).
+            convolution: Channels last, built.
+            x: Float tensor of shape (batch, height, width, channels).
             training: Whether the moments are the batch's, which the running ones then follow.
         """
-        inputs = tf.convert_to_tensor(inputs)
-        if not training or self.synchronized:
+        if not training:
+            return self._with_running_moments(convolution, x)
+        inputs, bias = convolve(convolution, x), convolution.bias
+        if self.synchronized:
             inputs = tf.nn.bias_add(inputs, tf.cast(bias, inputs.dtype))
-            return keras.ops.relu(self.call(inputs, training=training))
+            return keras.ops.relu(self.call(inputs, training=True))
         dtype = tf.float64 if inputs.dtype == tf.float64 else tf.float32
         parameters = [tf.cast(p, dtype) for p in (self.gamma, self.beta, bias)]
 
@@ -53,3 +57,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
             old = tf.convert_to_tensor(running)
             running.assign(old + (1.0 - self.momentum) * (tf.stop_gradient(new) - old))
         return tf.cast(output, self.compute_dtype)
+
+    def _with_running_moments(self, convolution, x):
+        """The norm is one scale and one shift a channel: they are the kernel's and the bias's."""
+        with AutocastScope(None):  # rounded once, after all
+            names = (self.gamma, self.beta, self.moving_mean, self.moving_variance)
+            gamma, beta, mean, variance = map(tf.convert_to_tensor, names)
+            kernel, bias = map(tf.convert_to_tensor, (convolution.kernel, convolution.bias))
+        scale = gamma * tf.math.rsqrt(variance + self.epsilon)
+        inputs = convolve(convolution, x, kernel * scale)
+        shift = tf.cast((bias - mean) * scale + beta, inputs.dtype)
+        return tf.nn.relu(tf.nn.bias_add(inputs, shift))

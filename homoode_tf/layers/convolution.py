@@ -6,8 +6,15 @@ from typing import Any
 import keras
 
 
-def convolve(layer: keras.layers.Conv2D, x: Any) -> Any:
-    """What a layer, channels last, computes from x but for bias and activation."""
+def convolve(layer: keras.layers.Conv2D, x: Any, kernel: Any = None) -> Any:
+    """What a layer, channels last, computes from x but for bias and activation.
+
+    Args:
+        layer: The layer, built.
+        x: Its input.
+        kernel: Used in place of the layer's own, in x's dtype.
+    """
+    kernel = layer.kernel if kernel is None else keras.ops.cast(kernel, x.dtype)
     return keras.ops.conv(
-        x, layer.kernel, strides=layer.strides, padding=layer.padding, data_format="channels_last"
+        x, kernel, strides=layer.strides, padding=layer.padding, data_format="channels_last"
     )

@@ -5,7 +5,6 @@ import keras
 
 from homoode_tf.checks import check_integer, check_number
 from homoode_tf.layers import BatchNormalization, GroupNormalization
-from homoode_tf.layers.convolution import convolve
 from homoode_tf.models.initializers import BATCH_NORM_EPSILON, kernel_initializer
 
 
@@ -86,8 +85,8 @@ class Head(keras.layers.Layer):
         self.logits.build(self.pool.compute_output_shape(shape))
 
     def call(self, inputs, training=False):
-        y = convolve(self.conv, self.state_norm.normalize(inputs, relu=True))
-        return self.logits(self.pool(self.norm.normalize(y, self.conv.bias, training)))
+        y = self.state_norm.normalize(inputs, relu=True)
+        return self.logits(self.pool(self.norm.after(self.conv, y, training)))
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.num_classes)

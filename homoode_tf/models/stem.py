@@ -8,7 +8,6 @@ import keras
 from homoode_tf.checks import check_integer, check_number
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers import BatchNormalization
-from homoode_tf.layers.convolution import convolve
 from homoode_tf.models.initializers import BATCH_NORM_EPSILON, kernel_initializer
 
 
@@ -90,8 +89,7 @@ class Stem(keras.layers.Layer):
     def call(self, inputs, training=False):
         x = inputs
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            y = convolve(convolution, self.padding(x))
-            x = norm.normalize(y, convolution.bias, training)
+            x = norm.after(convolution, self.padding(x), training)
         return x
 
     def compute_output_shape(self, input_shape):
