@@ -32,6 +32,7 @@ _MODULES = {
     "torch/tuned_bfloat16": "benchmarks.peers.torch_tuned",
     "jax": "benchmarks.peers.jax_peer",
     "floor": "benchmarks.peers.floor",
+    "served": "benchmarks.peers.served_peer",
 }
 _PACKAGES = {
     "ours": ("tensorflow", "tensorflow_probability"),
@@ -39,6 +40,7 @@ _PACKAGES = {
     "torch": ("torch", "torchdiffeq"),
     "jax": ("jax", "diffrax", "equinox"),
     "floor": ("tensorflow",),
+    "served": ("tensorflow", "tensorflow_probability", "ai_edge_litert", "onnxruntime"),
 }
 _VARIANTS = {
     "ours": ("backprop", "checkpoint", "adjoint", "bfloat16"),
@@ -46,8 +48,10 @@ _VARIANTS = {
     "jax": ("checkpoint", "backsolve"),
     "tfp": ("adjoint",),
     "floor": ("float32", "bfloat16"),
+    "served": ("keras", "saved_model", "saved_model_bfloat16", "litert", "onnx"),
 }
-FRAMEWORKS = tuple(_VARIANTS)
+# Those that train; what is served is measured by `benchmarks.inference`.
+FRAMEWORKS = tuple(name for name in _VARIANTS if name != "served")
 
 
 def _product(**choices):
@@ -78,6 +82,7 @@ _FLOOR_SETTINGS = _product(onednn=(True, False))
 # for a framework is chosen for those of its variants that do not stand here.
 _CANDIDATES = {
     "ours": _TENSORFLOW_SETTINGS,
+    "served": ({"onednn": True},),
     "ours/bfloat16": _TENSORFLOW_SETTINGS,
     "tfp": _TENSORFLOW_SETTINGS,
     "torch": _TORCH_SETTINGS,
@@ -89,6 +94,7 @@ _CANDIDATES = {
 }
 _OF_VARIANT = {
     "ours/bfloat16": {"precision": "mixed_bfloat16", "gradient": "backprop"},
+    "served/saved_model_bfloat16": {"precision": "mixed_bfloat16"},
     # The seminorm leaves the quadratures out of the adjoint's error norm (Kidger et al. 2021).
     "torch/adjoint": {"seminorm": True},
 }

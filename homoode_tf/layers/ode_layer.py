@@ -12,6 +12,7 @@ import tensorflow_probability as tfp
 from homoode_tf import checks, solvers
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers.implicit_layer import ImplicitLayer
+from homoode_tf.layers.path_energy import add_energy
 from homoode_tf.solvers.ode import lookup, statement
 from homoode_tf.solvers.ode.problem import Problem
 
@@ -36,6 +37,7 @@ class ODESolution(NamedTuple):
         num_evaluations: int32 scalar, evaluations of F for the whole batch.
         status: int32 scalar or (batch,), a value of `homoode_tf.solvers.Status`.
         diagnostics: The solver's own account; see `homoode_tf.solvers.Diagnostics`.
+        energy: Shape (batch,), of the way in training with a weight for it, and None otherwise.
     """
 
     states: tf.Tensor
@@ -43,6 +45,7 @@ class ODESolution(NamedTuple):
     num_evaluations: tf.Tensor
     status: tf.Tensor
     diagnostics: tfp.math.ode.Diagnostics
+    energy: tf.Tensor | None = None
 
     @property
     def final_state(self) -> tf.Tensor:
@@ -65,6 +68,13 @@ class ODELayer(ImplicitLayer):
         atol: Absolute tolerance of a solver given by name.
         final_time: T, a positive number of Python or NumPy, in the unit of the dynamics' time; the
             solve starts at 0. A tensor or variable is refused: only its value now would count.
+        kinetic_weight: Of a loss added in training, the mean over the batch of the integral of
+            F^2 along the way (the mean over a state's elements).
+        jacobian_weight: The same of the square of dF/dz's Frobenius norm, over the number of
+            elements (Hutchinson's estimate, one vector a call). Both make solutions that need fewer
+            steps (RNODE, https://arxiv.org/abs/2002.02798).
+        final_time_spread: In training the final time is drawn anew in each call, uniformly between
+            (1 - spread) T and (1 + spread) T (STEER, https://arxiv.org/abs/2006.10711); below 1.
         **kwargs: Other settings of `homoode_tf.solvers.RungeKutta` for a solver given by name; what
             is not given is as there, but for rtol = atol = 1e-3, gradient="checkpoint", and ten
             times the tolerances for an adjoint without a solver of its own. Keras layer arguments
@@ -89,6 +99,10 @@ class ODELayer(ImplicitLayer):
         rtol: float | None = None,
         atol: float | None = None,
         final_time: float = 1.0,
+        *,
+        kinetic_weight: float = 0.0,
+        jacobian_weight: float = 0.0,
+        final_time_spread: float = 0.0,
         **kwargs,
     ):
         settings = {"rtol": rtol, "atol": atol}
@@ -96,6 +110,14 @@ class ODELayer(ImplicitLayer):
         super().__init__(dynamics, **kwargs)
         checks.check_number("final_time", final_time, above=0)
         self.final_time = float(final_time)
+        checks.check_number("kinetic_weight", kinetic_weight, at_least=0)
+        checks.check_number("jacobian_weight", jacobian_weight, at_least=0)
+        checks.check_number("final_time_spread", final_time_spread, at_least=0, below=1)
+        self.kinetic_weight = float(kinetic_weight)
+        self.jacobian_weight = float(jacobian_weight)
+        self.final_time_spread = float(final_time_spread)
+        if self.jacobian_weight or self.final_time_spread:
+            self.seed_generator = keras.random.SeedGenerator()
         self.solver = _make_solver(solver, settings)
         # Where XLA cannot compile the backward pass, Keras's jit_compile="auto" is to know.
         self.supports_jit = getattr(self.solver, "gradient_compiles", True)
@@ -165,6 +187,7 @@ class ODELayer(ImplicitLayer):
             diagnostics.num_ode_fn_evaluations,
             diagnostics.status,
             diagnostics,
+            solution.states[1][-1] if len(solution.states) > 1 else None,
         )
 
     def problem(
@@ -178,9 +201,10 @@ class ODELayer(ImplicitLayer):
         state = tf.cast(self.initial_state(inputs), self.state_dtype)
         every_step = isinstance(times, tfp.math.ode.ChosenBySolver)
         times = [times.final_time] if every_step else times
-        times = [self.final_time] if times is None else times
+        differentiable = any(tf.is_tensor(t) for t in tf.nest.flatten(times))
+        times = [self._final_time(training)] if times is None else times
         bind, constants = self.bind_dynamics(inputs, training)
-        return Problem(
+        problem = Problem(
             bind=bind,
             constants=constants,
             stage_dtype=self._stage_dtype,
@@ -188,9 +212,27 @@ class ODELayer(ImplicitLayer):
             initial_state=[state],
             solution_times=statement.as_times(times, self.state_dtype),
             every_step=every_step,
-            differentiable_times=any(tf.is_tensor(t) for t in tf.nest.flatten(times)),
+            differentiable_times=differentiable,
             on_backward=on_backward,
         )
+        if not training or not (self.kinetic_weight or self.jacobian_weight):
+            return problem
+        noise = None
+        if self.jacobian_weight:
+            noise = tf.convert_to_tensor(
+                keras.random.normal(
+                    tf.shape(state), dtype=state.dtype.name, seed=self.seed_generator
+                )
+            )
+        return add_energy(problem, self.kinetic_weight, self.jacobian_weight, noise)
+
+    def _final_time(self, training: bool) -> float | tf.Tensor:
+        """T, or in training with a spread one near it."""
+        if not training or not self.final_time_spread:
+            return self.final_time
+        spread, dtype = self.final_time_spread, self.state_dtype.name
+        factor = keras.random.uniform((), 1 - spread, 1 + spread, dtype, self.seed_generator)
+        return self.final_time * tf.convert_to_tensor(factor)
 
     def observe(self, solution: ODESolution, training: bool) -> list[tf.Tensor]:
         if training and self.step_size is not None:
@@ -199,7 +241,15 @@ class ODELayer(ImplicitLayer):
             found = tf.reduce_min(solution.diagnostics.first_step_size)
             # Of an empty batch nothing was found.
             self.step_size.assign(tf.where(tf.math.is_finite(found), found, self.step_size.value))
-        return super().observe(solution, training)
+        losses = super().observe(solution, training)
+        if solution.energy is not None:
+            # Of an empty batch the mean is not a number; Keras adds losses up in this dtype.
+            mean = tf.math.divide_no_nan(
+                tf.reduce_sum(solution.energy),
+                tf.cast(tf.size(solution.energy), solution.energy.dtype),
+            )
+            losses = [*losses, tf.cast(mean, keras.config.floatx())]
+        return losses
 
     def serving_solver(self, step_control: str) -> tfp.math.ode.Solver:
         """The layer's solver for an exported model.
@@ -243,6 +293,9 @@ class ODELayer(ImplicitLayer):
             **super().get_config(),
             "solver": solvers.serialize(self.solver),
             "final_time": self.final_time,
+            "kinetic_weight": self.kinetic_weight,
+            "jacobian_weight": self.jacobian_weight,
+            "final_time_spread": self.final_time_spread,
         }
 
 

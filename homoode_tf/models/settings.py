@@ -124,7 +124,13 @@ class ModelSettings(Settings):
     )
     num_steps: int = count(7, "Of a resnet, and of a solver without step control, as rk4.")
     max_num_iterations: int = count(50, "Most iterations of a deq.")
-    jacobian_weight: float = not_negative(0.0, "Of a deq's added loss, its Jacobian's size.")
+    jacobian_weight: float = not_negative(
+        0.0, "Of an added loss, the size of the Jacobian: a deq's at its end, an ODE's on its way."
+    )
+    kinetic_weight: float = not_negative(0.0, "Of an added loss, the square of an ODE's F.")
+    final_time_spread: float = fraction(
+        0.0, "In training an ODE's end is drawn between (1 - spread) and (1 + spread) of its time."
+    )
     channels: int = count(64, "Channels of the state.", below=_CHANNELS_END)
     extra_channels: int = not_negative(
         0, "Those that an augmented_neural_ode adds to the stem's.", below=_CHANNELS_END
