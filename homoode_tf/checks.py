@@ -126,7 +126,7 @@ def check_choice(name: str, value: Any, allowed: Collection[str]) -> None:
         raise InvalidValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}.")
 
 
-def check_tolerances(rtol: float, atol: float, dtype: Any) -> None:
+def check_tolerances(rtol: float, atol: float, dtype: Any, share: int = 1) -> None:
     """Refuses, with an `InvalidValueError`, tolerances that are both below a dtype's resolution.
 
     A solver would take ever shorter steps, and never be content. One of them may be that small:
@@ -136,13 +136,15 @@ def check_tolerances(rtol: float, atol: float, dtype: Any) -> None:
         rtol: Relative tolerance.
         atol: Absolute tolerance.
         dtype: NumPy's, of the state.
+        share: How many times below the resolution the smallest is that is allowed: errors of a step
+            in time are rounded as its changes are, which may be that much smaller than the state.
     """
-    smallest = float(ml_dtypes.finfo(dtype).eps)
+    smallest = float(ml_dtypes.finfo(dtype).eps) / share
     if 0.0 < max(rtol, atol) < smallest:  # zero is never reached, and asks for all iterations
         raise InvalidValueError(
-            f"rtol or atol must be at least {smallest:.2g}, the resolution of the state's dtype "
-            f"{np.dtype(dtype).name}, got rtol={rtol:g} and atol={atol:g}: loosen one of them, or "
-            "solve in a dtype of more digits."
+            f"rtol or atol must be at least {smallest:.2g} with a state of dtype "
+            f"{np.dtype(dtype).name}, which resolves no more, got rtol={rtol:g} and atol={atol:g}: "
+            "loosen one of them, or solve in a dtype of more digits."
         )
 
 
