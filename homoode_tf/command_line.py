@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flags in, one clear line out: how a script of this project starts and ends."""
 
+import os
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import tensorflow as tf
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from homoode_tf import disk
+from homoode_tf import disk, help_page
 from homoode_tf.errors import UserError
 from homoode_tf.graph_errors import reason
 from homoode_tf.training.interruption import Interrupted
@@ -35,14 +36,12 @@ _CONFIG = re.compile(r"--?config(=|$)")
 _OVERRIDE = re.compile(r"--?config\.([^=]*)")
 _HELP = re.compile(r"--?(help|helpshort|helpfull|helpxml|\?)$")
 
-# The flag that `define_config` defines is the script's, and stands in its help.
-flags.disclaim_key_flags()
 
-
-def define_config(meaning: str) -> flags.FlagHolder:
+def define_config(own: flags.FlagValues, meaning: str) -> flags.FlagHolder:
     """Defines the flag `--config`, the path of a config file.
 
     Args:
+        own: The flags of the command.
         meaning: The flag's help.
 
     Returns:
@@ -52,7 +51,7 @@ def define_config(meaning: str) -> flags.FlagHolder:
     try:
         # ml_collections reads the command line already when the flag is defined, and what is wrong
         # with it would be a traceback.
-        return config_flags.DEFINE_config_file("config", None, meaning, lock_config=True)
+        return config_flags.DEFINE_config_file("config", None, meaning, own, lock_config=True)
     finally:
         sys.argv = arguments
 
@@ -65,7 +64,13 @@ def read_config(path: str) -> Any:
     return values["config"].value
 
 
-def run(main: Callable[[], None], default_config: pathlib.Path) -> None:
+def run(
+    main: Callable[[], None],
+    own: flags.FlagValues,
+    default_config: str | os.PathLike,
+    description: str = "",
+    fields: Iterable[tuple[str, str]] = (),
+) -> None:
     """Parses the flags, calls `main`, and exits.
 
     What a user can put right (a flag, a config field, a folder, missing data) ends as one line on
@@ -75,10 +80,16 @@ def run(main: Callable[[], None], default_config: pathlib.Path) -> None:
 
     Args:
         main: The script, without arguments.
+        own: Its flags, which no other command in the same process has.
         default_config: The config file where `--config`, which `define_config` has defined, is not
             given.
+        description: What `--help` says of it.
+        fields: (name and default, meaning) of the fields of its recipe, for `--help`.
     """
-    app.run(lambda _: _call(main), flags_parser=lambda argv: _parse(argv, default_config))
+    if any(map(_HELP.match, sys.argv[1:])):
+        print(help_page.text(description, own, fields), end="")
+        sys.exit(0)
+    app.run(lambda _: _call(main), flags_parser=lambda argv: _parse(argv, own, default_config))
 
 
 def _call(main: Callable[[], None]) -> None:
@@ -95,28 +106,32 @@ def _call(main: Callable[[], None]) -> None:
         _leave(disk.remedy(error, text or repr(error)), _FAILURE)
 
 
-def _parse(arguments: Sequence[str], default_config: pathlib.Path) -> list[str]:
+def _parse(
+    arguments: Sequence[str], own: flags.FlagValues, default_config: str | os.PathLike
+) -> list[str]:
     arguments = list(arguments)
     if not any(_CONFIG.match(argument) for argument in arguments):
         arguments.insert(1, f"--config={default_config}")
     # Where ml_collections looks for the overrides of a config's fields.
     sys.argv = arguments
+    # Those of absl itself, as --verbosity.
+    own.append_flag_values(flags.FLAGS)
+    flags.FLAGS.mark_as_parsed()
     try:
-        rest = flags.FLAGS(arguments)
-        config = flags.FLAGS["config"].value
+        rest = own(arguments)
+        config = own["config"].value
         # A config that could not be read is only noticed when it is used.
         if not hasattr(config, "keys"):
             raise TypeError(f"get_config() must return a ConfigDict, it returned {config!r}")
     except (Exception, SystemExit) as error:  # A config file is a program: it may raise anything.
-        if isinstance(error, SystemExit) and any(map(_HELP.match, arguments)):
-            sys.exit(0)
         if logging.level_debug():
             raise
         reason: object = error
         if not isinstance(error, flags.Error) or _TRACEBACK in str(error):
-            reason = _unknown_field(arguments) or f"the config cannot be read: {_last_line(error)}"
+            reason = _unknown_field(arguments, own)
+            reason = reason or f"the config cannot be read: {_last_line(error)}"
         _leave(reason, _USAGE)
-    if not flags.FLAGS["verbosity"].present:
+    if not own["verbosity"].present:
         # The notices of libraries would tear the progress bar; warnings are still shown.
         logging.set_verbosity(logging.WARNING)
     if len(rest) > 1:
@@ -124,7 +139,7 @@ def _parse(arguments: Sequence[str], default_config: pathlib.Path) -> list[str]:
     return rest
 
 
-def _unknown_field(arguments: Sequence[str]) -> str | None:
+def _unknown_field(arguments: Sequence[str], own: flags.FlagValues) -> str | None:
     """Says which `--config.FIELD` there is not, and which there are.
 
     ml_collections only says that there is none. So read the config without any override, and
@@ -132,10 +147,10 @@ def _unknown_field(arguments: Sequence[str]) -> str | None:
     """
     overrides = [match[1] for match in map(_OVERRIDE.match, arguments) if match]
     sys.argv = [argument for argument in arguments if not _OVERRIDE.match(argument)]
-    flags.FLAGS.unparse_flags()
+    own.unparse_flags()
     try:
-        flags.FLAGS(sys.argv, known_only=True)
-        config = flags.FLAGS["config"].value
+        own(sys.argv, known_only=True)
+        config = own["config"].value
     except (Exception, SystemExit):  # The config itself cannot be read: report that error.
         return None
     return next(filter(None, (find_unknown(config, path) for path in overrides)), None)

@@ -65,7 +65,7 @@ def test_a_mistake_ends_as_one_clear_line(tmp_path, flags, status, message):
 def test_the_help_tells_every_field_with_its_default():
     done = run("--help")
     assert done.status == 0
-    assert "model.solver='dopri5': The solver" in done.output
+    assert "model.solver='dopri5'       The solver" in done.output
     assert done.output.count("optimizer.clip_norm=0.0") == 1
 
 

@@ -25,14 +25,17 @@ from homoode_tf.report.compare import member_processes, results
 from homoode_tf.report.compare.experiment import Experiment
 from homoode_tf.training.interruption import Interrupted
 
-_CONFIG = command_line.define_config("The comparison, a configs/compare_*.py.")
+FLAGS = flags.FlagValues()
+_CONFIG = command_line.define_config(FLAGS, "The comparison, a configs/compare_*.py.")
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of all runs. Default: runs/NAME, of configs/NAME.py."
+    "workdir", None, "Folder of all runs. Default: runs/NAME, of configs/NAME.py.", FLAGS
 )
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of the TFDS data sets. Default: TFDS's own."
+    "data_dir", None, "Folder of the TFDS data sets. Default: TFDS's own.", FLAGS
 )
-_JOBS = flags.DEFINE_integer("jobs", 1, "Runs at a time, each on its share of the cores.")
+_JOBS = flags.DEFINE_integer(
+    "jobs", 1, "Runs at a time, each on its share of the cores.", flag_values=FLAGS
+)
 
 
 def main() -> None:
@@ -41,7 +44,7 @@ def main() -> None:
     from homoode_tf.report.compare import curves
 
     config = _CONFIG.value
-    recipe = config_flags.get_config_filename(flags.FLAGS[_CONFIG.name])
+    recipe = config_flags.get_config_filename(FLAGS[_CONFIG.name])
     experiment = Experiment(config, _WORKDIR.value or default_workdir(recipe))
     for name, (task, initial_point) in experiment.parameters.items():
         print(f"{name}: {task:,} parameters, {initial_point} of the initial point", flush=True)
@@ -80,4 +83,4 @@ def default_workdir(recipe: str) -> pathlib.Path:
 
 def start() -> None:
     """Parses the command line and runs the command."""
-    command_line.run(main, default_config=pathlib.Path("configs") / "compare_digits.py")
+    command_line.run(main, FLAGS, pathlib.Path("configs") / "compare_digits.py", __doc__)
