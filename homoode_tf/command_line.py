@@ -1,19 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flags in, one clear line out: how a script of this project starts and ends."""
 
-import os
+import collections
+import difflib
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import tensorflow as tf
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from homoode_tf import disk, help_page
-from homoode_tf.errors import UserError
+from homoode_tf import disk, help_page, recipes
+from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason
 from homoode_tf.training.interruption import Interrupted
 
@@ -56,18 +57,18 @@ def define_config(own: flags.FlagValues, meaning: str) -> flags.FlagHolder:
         sys.argv = arguments
 
 
-def read_config(path: str) -> Any:
-    """Executes a config file as `--config=PATH` does, and returns the locked config."""
+def read_config(recipe: str) -> Any:
+    """Executes a config file as `--config=RECIPE` does, and returns the locked config."""
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, "", values, lock_config=True)
-    values([sys.argv[0], f"--config={path}"])
+    values([sys.argv[0], f"--config={recipes.find(recipe)}"])
     return values["config"].value
 
 
 def run(
     main: Callable[[], None],
     own: flags.FlagValues,
-    default_config: str | os.PathLike,
+    default_config: str,
     description: str = "",
     fields: Iterable[tuple[str, str]] = (),
 ) -> None:
@@ -81,8 +82,7 @@ def run(
     Args:
         main: The script, without arguments.
         own: Its flags, which no other command in the same process has.
-        default_config: The config file where `--config`, which `define_config` has defined, is not
-            given.
+        default_config: The recipe where `--config` is not given.
         description: What `--help` says of it.
         fields: (name and default, meaning) of the fields of its recipe, for `--help`.
     """
@@ -106,12 +106,11 @@ def _call(main: Callable[[], None]) -> None:
         _leave(disk.remedy(error, text or repr(error)), _FAILURE)
 
 
-def _parse(
-    arguments: Sequence[str], own: flags.FlagValues, default_config: str | os.PathLike
-) -> list[str]:
-    arguments = list(arguments)
-    if not any(_CONFIG.match(argument) for argument in arguments):
-        arguments.insert(1, f"--config={default_config}")
+def _parse(arguments: Sequence[str], own: flags.FlagValues, default_config: str) -> list[str]:
+    try:
+        arguments = _with_path(arguments, default_config)
+    except InvalidValueError as error:
+        _leave(error, _USAGE)
     # Where ml_collections looks for the overrides of a config's fields.
     sys.argv = arguments
     # Those of absl itself, as --verbosity.
@@ -127,7 +126,10 @@ def _parse(
         if logging.level_debug():
             raise
         reason: object = error
-        if not isinstance(error, flags.Error) or _TRACEBACK in str(error):
+        if isinstance(error, flags.UnrecognizedFlagError):
+            known = [*own, *_names_of(own["config"].value)]
+            reason = f"there is no flag --{error.flagname}.{_closest(error.flagname, known)}"
+        elif not isinstance(error, flags.Error) or _TRACEBACK in str(error):
             reason = _unknown_field(arguments, own)
             reason = reason or f"the config cannot be read: {_last_line(error)}"
         _leave(reason, _USAGE)
@@ -137,6 +139,21 @@ def _parse(
     if len(rest) > 1:
         _leave(f"unexpected arguments: {' '.join(rest[1:])}", _USAGE)
     return rest
+
+
+def _with_path(arguments: Sequence[str], default_config: str) -> list[str]:
+    """Returns the arguments with the path of the recipe that `--config` names."""
+    arguments = list(arguments)
+    at = [number for number, argument in enumerate(arguments) if _CONFIG.match(argument)]
+    if not at:
+        arguments.insert(1, f"--config={recipes.find(default_config)}")
+    for number in at:
+        flag, equals, recipe = arguments[number].partition("=")
+        if equals:
+            arguments[number] = f"{flag}={recipes.find(recipe)}"
+        elif number + 1 < len(arguments):
+            arguments[number + 1] = recipes.find(arguments[number + 1])
+    return arguments
 
 
 def _unknown_field(arguments: Sequence[str], own: flags.FlagValues) -> str | None:
@@ -175,8 +192,9 @@ def find_unknown(config: Mapping[str, Any], path: str) -> str | None:
         A sentence that names the fields there are.
 
     Example:
-        >>> find_unknown({"model": {"channels": 64}}, "model.chanels")
-        "config.model has no field 'chanels'; the known ones are channels."
+        >>> print(find_unknown({"model": {"channels": 64}}, "channels"))
+        config has no field 'channels'; the known ones are model. Did you mean \
+--config.model.channels?
     """
     group, prefix = config, "config"
     for name in path.split("."):
@@ -184,9 +202,28 @@ def find_unknown(config: Mapping[str, Any], path: str) -> str | None:
             return f"{prefix} is a value, it has no field {name!r}."
         if name not in group:
             known = ", ".join(sorted(group.keys()))
-            return f"{prefix} has no field {name!r}; the known ones are {known}."
+            hint = _closest(path, _names_of(config))
+            return f"{prefix} has no field {name!r}; the known ones are {known}.{hint}"
         group, prefix = group[name], f"{prefix}.{name}"
     return None
+
+
+def _names_of(group: Any, prefix: str = "config") -> Iterator[str]:
+    """Yields the dotted names of all fields of a config; none where it is no config."""
+    for name, value in group.items() if hasattr(group, "keys") else ():
+        if hasattr(value, "keys"):
+            yield from _names_of(value, f"{prefix}.{name}")
+        else:
+            yield f"{prefix}.{name}"
+
+
+def _closest(name: str, known: Iterable[str]) -> str:
+    """Asks whether those known names were meant that end as this one does, or nearly so."""
+    by_end = collections.defaultdict(list)
+    for each in known:
+        by_end[each.rpartition(".")[2]].append(f"--{each}")
+    ends = difflib.get_close_matches(name.rpartition(".")[2], by_end, n=1, cutoff=0.75)
+    return f" Did you mean {' or '.join(by_end[ends[0]])}?" if ends else ""
 
 
 def _leave(reason: object, status: int) -> NoReturn:

@@ -3,13 +3,18 @@
 
     python train.py                             digits, no network needed
     python train.py --config=cifar10 --config.batch_size=128 --workdir=runs/try
-    python train.py --mode=evaluate             the best checkpoint of runs/digits
-    python train.py --mode=export               write its SavedModel again
+    python train.py --mode=evaluate             its best checkpoint
+    python train.py --mode=export               its SavedModel once more
     python train.py --profile_steps=10          where the time of a step goes
 
 The same command again resumes a run that was stopped, and does nothing to a
 complete one.
 """
+
+if __name__ == "__main__":
+    from homoode_tf import commands
+
+    commands.train()
 
 import pathlib
 from collections.abc import Callable
@@ -21,7 +26,6 @@ from homoode_tf import command_line, training
 from homoode_tf.training.devices import determinism, strategy
 from homoode_tf.training.settings import TrainingSettings
 
-_DEFAULT_CONFIG = pathlib.Path(__file__).resolve().parents[1] / "configs" / "digits.py"
 _MODES: dict[str, Callable[..., Any]] = {
     "train": training.train,
     "evaluate": training.evaluate,
@@ -85,8 +89,4 @@ def start() -> None:
         (f"{name}={default or 'NAME'}", meaning)
         for name, default, _, meaning in TrainingSettings.declared()
     )
-    command_line.run(main, FLAGS, _DEFAULT_CONFIG, __doc__, fields)
-
-
-if __name__ == "__main__":
-    start()
+    command_line.run(main, FLAGS, "digits", __doc__, fields)

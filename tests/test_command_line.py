@@ -22,7 +22,7 @@ from homoode_tf import command_line
 pathlib.Path("recipe.py").write_text("from ml_collections import ConfigDict as get_config")
 own = flags.FlagValues()
 command_line.define_config(own, "")
-command_line.run(lambda: [] + 1, own, pathlib.Path("recipe.py"))
+command_line.run(lambda: [] + 1, own, "recipe.py")
 """
 
 

@@ -83,4 +83,4 @@ def default_workdir(recipe: str) -> pathlib.Path:
 
 def start() -> None:
     """Parses the command line and runs the command."""
-    command_line.run(main, FLAGS, pathlib.Path("configs") / "compare_digits.py", __doc__)
+    command_line.run(main, FLAGS, "compare_digits", __doc__)
