@@ -71,6 +71,7 @@ def run(
     default_config: str,
     description: str = "",
     fields: Iterable[tuple[str, str]] = (),
+    more: str = "",
 ) -> None:
     """Parses the flags, calls `main`, and exits.
 
@@ -85,11 +86,14 @@ def run(
         default_config: The recipe where `--config` is not given.
         description: What `--help` says of it.
         fields: (name and default, meaning) of the fields of its recipe, for `--help`.
+        more: Which flag of its own takes several arguments, as in `--runs A B`.
     """
     if any(map(_HELP.match, sys.argv[1:])):
         print(help_page.text(description, own, fields), end="")
         sys.exit(0)
-    app.run(lambda _: _call(main), flags_parser=lambda argv: _parse(argv, own, default_config))
+    app.run(
+        lambda _: _call(main), flags_parser=lambda argv: _parse(argv, own, default_config, more)
+    )
 
 
 def _call(main: Callable[[], None]) -> None:
@@ -106,7 +110,9 @@ def _call(main: Callable[[], None]) -> None:
         _leave(disk.remedy(error, text or repr(error)), _FAILURE)
 
 
-def _parse(arguments: Sequence[str], own: flags.FlagValues, default_config: str) -> list[str]:
+def _parse(
+    arguments: Sequence[str], own: flags.FlagValues, default_config: str, more: str
+) -> list[str]:
     try:
         arguments = _with_path(arguments, default_config)
     except InvalidValueError as error:
@@ -136,7 +142,9 @@ def _parse(arguments: Sequence[str], own: flags.FlagValues, default_config: str)
     if not own["verbosity"].present:
         # The notices of libraries would tear the progress bar; warnings are still shown.
         logging.set_verbosity(logging.WARNING)
-    if len(rest) > 1:
+    if more and own[more].present:
+        own[more].value += rest[1:]
+    elif len(rest) > 1:
         _leave(f"unexpected arguments: {' '.join(rest[1:])}", _USAGE)
     return rest
 

@@ -27,12 +27,15 @@ class Evaluator:
         self._inputs = inputs
         self._sums = MetricSums("evaluation")
 
-    def evaluate(self, split: str, between: Callable[[], None] = lambda: None) -> dict[str, float]:
+    def evaluate(
+        self, split: str, between: Callable[[str], None] = lambda _: None
+    ) -> dict[str, float]:
         """Returns the mean loss and the accuracy over all images of a split.
 
         Args:
             split: "validation" or "test".
-            between: Called before each batch; what it raises ends the evaluation.
+            between: Called before each batch with what comes, "validation 3/12" for example; what
+                it raises ends the evaluation.
 
         Returns:
             `loss` in nats (the plain cross-entropy), `accuracy` in 0..1, and the number of
@@ -45,8 +48,9 @@ class Evaluator:
         self._sums.reset()
         batches, num_batches = self._inputs.evaluation(split)
         with self._state.averaged_weights(), explaining_failures(f"the evaluation on {split}"):
-            for _ in range(num_batches):
-                between()
+            for number in range(1, num_batches + 1):
+                compiles = self._step.experimental_get_tracing_count() == 0
+                between(f"{split} {number}/{num_batches}{', compiling' if compiles else ''}")
                 self._step(batches)
             means = self._sums.means()
         if not math.isfinite(means["loss"]):
