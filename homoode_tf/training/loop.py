@@ -2,6 +2,7 @@
 """Training from a config to a result: the whole course of a run."""
 
 import contextlib
+import json
 import os
 from typing import Any
 
@@ -12,7 +13,7 @@ from absl import logging
 from homoode_tf.training.devices.strategy import explaining_a_lost_worker, largest_over_workers
 from homoode_tf.training.files.checkpoints import Record
 from homoode_tf.training.files.lock import exclusive
-from homoode_tf.training.files.workdir import Workdir, WorkdirError, digest
+from homoode_tf.training.files.workdir import Workdir, WorkdirError, digest, flatten, plain
 from homoode_tf.training.interruption import Interrupted, Interruption
 from homoode_tf.training.non_finite import NonFiniteError
 from homoode_tf.training.run import Run
@@ -100,7 +101,11 @@ def train(
             Progress(run.milestones.total_steps, record.step, quiet=not run.is_chief) as progress,
         ):
             progress.say(run.in_words())
-            if record.step:
+            if not record.step:
+                metrics.describe(
+                    {name: json.loads(v) for name, v in flatten(plain(config)).items()}
+                )
+            else:
                 progress.say(f"Resuming {folder.directory} at step {record.step}.")
             with profiler if run.is_chief else Profiler(folder.events, 0) as profiler:
                 _make_steps(run, record, clock, interruption, metrics, progress, profiler)
@@ -160,6 +165,8 @@ def _make_steps(
                 if milestones.logs(step):
                     line = _metrics_of(run, step, clock, validation)
                     metrics.write(step, line)
+                    if validation is not None:
+                        metrics.show(step, run.evaluator.pictures())
                     progress.update(step, line)
                 if milestones.begins_epoch(step) and step < milestones.total_steps:
                     state.epoch_metrics.reset()

@@ -33,7 +33,7 @@ def test_each_member_has_a_bar_that_says_how_far_it_is(members):
     bars = MemberBars(stream)
     bars.draw(members)
     text = stream.getvalue()
-    assert "homoode, seed 0:   0%" in text and "starting" in text
+    assert "homoode, seed 0: |" in text and "starting" in text
     assert "deq, seed 1:  40%" in text and "20/50" in text and "accuracy 75.00%]" in text
     (members[1].workdir / "metrics.jsonl").write_text('{"step": 30}\n')
     bars.draw(members)
