@@ -11,9 +11,9 @@ import numpy as np
 from homoode_tf.report import style
 
 _PANELS = (
-    ("validation_accuracy", "Accuracy on validation", "%", 100.0),
-    ("nfe_forward", "Evaluations of F, forward", "a step", 1.0),
-    ("nfe_backward", "Evaluations of F, backward", "a step", 1.0),
+    ("validation_accuracy", "accuracy on validation", "%", 100.0),
+    ("nfe_forward", "evaluations of F, forward", "a step", 1.0),
+    ("nfe_backward", "evaluations of F, backward", "a step", 1.0),
 )
 # Up to here each epoch is a point that one may want to see; a single one is no line at all.
 _FEW_EPOCHS = 20
@@ -23,10 +23,9 @@ _WORDS = {"ode": "ODE", "deq": "DEQ", "homoode": "HomoODE", "resnet": "ResNet", 
 def draw(path: pathlib.Path, results: Mapping[str, Any]) -> None:
     """Draws what `summarise` returns against the epoch, as means over seeds, to a file."""
     with style.figure(path, 4.2 * len(_PANELS), 4.2) as figure:
-        figure.suptitle(f"Trained on {results['dataset']}")
         axes = figure.subplots(1, len(_PANELS))
         for axis, (field, title, unit, factor) in zip(axes, _PANELS, strict=True):
-            axis.set(title=title, xlabel="epoch", ylabel=unit)
+            axis.set(title=f"{results['dataset']}: {title}", xlabel="epoch", ylabel=unit)
             for name, row in results["models"].items():
                 by_epoch = _by_epoch(row["curves"], field, factor)
                 if by_epoch:
