@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Flags in, one clear line out: how a script of this project starts and ends."""
 
+import collections
+import difflib
 import pathlib
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import tensorflow as tf
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from homoode_tf import disk
-from homoode_tf.errors import UserError
+from homoode_tf import disk, help_page, recipes
+from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason
 from homoode_tf.training.interruption import Interrupted
 
@@ -35,14 +37,12 @@ _CONFIG = re.compile(r"--?config(=|$)")
 _OVERRIDE = re.compile(r"--?config\.([^=]*)")
 _HELP = re.compile(r"--?(help|helpshort|helpfull|helpxml|\?)$")
 
-# The flag that `define_config` defines is the script's, and stands in its help.
-flags.disclaim_key_flags()
 
-
-def define_config(meaning: str) -> flags.FlagHolder:
+def define_config(own: flags.FlagValues, meaning: str) -> flags.FlagHolder:
     """Defines the flag `--config`, the path of a config file.
 
     Args:
+        own: The flags of the command.
         meaning: The flag's help.
 
     Returns:
@@ -52,20 +52,27 @@ def define_config(meaning: str) -> flags.FlagHolder:
     try:
         # ml_collections reads the command line already when the flag is defined, and what is wrong
         # with it would be a traceback.
-        return config_flags.DEFINE_config_file("config", None, meaning, lock_config=True)
+        return config_flags.DEFINE_config_file("config", None, meaning, own, lock_config=True)
     finally:
         sys.argv = arguments
 
 
-def read_config(path: str) -> Any:
-    """Executes a config file as `--config=PATH` does, and returns the locked config."""
+def read_config(recipe: str) -> Any:
+    """Executes a config file as `--config=RECIPE` does, and returns the locked config."""
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, "", values, lock_config=True)
-    values([sys.argv[0], f"--config={path}"])
+    values([sys.argv[0], f"--config={recipes.find(recipe)}"])
     return values["config"].value
 
 
-def run(main: Callable[[], None], default_config: pathlib.Path) -> None:
+def run(
+    main: Callable[[], None],
+    own: flags.FlagValues,
+    default_config: str,
+    description: str = "",
+    fields: Iterable[tuple[str, str]] = (),
+    more: str = "",
+) -> None:
     """Parses the flags, calls `main`, and exits.
 
     What a user can put right (a flag, a config field, a folder, missing data) ends as one line on
@@ -75,10 +82,18 @@ def run(main: Callable[[], None], default_config: pathlib.Path) -> None:
 
     Args:
         main: The script, without arguments.
-        default_config: The config file where `--config`, which `define_config` has defined, is not
-            given.
+        own: Its flags, which no other command in the same process has.
+        default_config: The recipe where `--config` is not given.
+        description: What `--help` says of it.
+        fields: (name and default, meaning) of the fields of its recipe, for `--help`.
+        more: Which flag of its own takes several arguments, as in `--runs A B`.
     """
-    app.run(lambda _: _call(main), flags_parser=lambda argv: _parse(argv, default_config))
+    if any(map(_HELP.match, sys.argv[1:])):
+        print(help_page.text(description, own, fields), end="")
+        sys.exit(0)
+    app.run(
+        lambda _: _call(main), flags_parser=lambda argv: _parse(argv, own, default_config, more)
+    )
 
 
 def _call(main: Callable[[], None]) -> None:
@@ -95,36 +110,61 @@ def _call(main: Callable[[], None]) -> None:
         _leave(disk.remedy(error, text or repr(error)), _FAILURE)
 
 
-def _parse(arguments: Sequence[str], default_config: pathlib.Path) -> list[str]:
-    arguments = list(arguments)
-    if not any(_CONFIG.match(argument) for argument in arguments):
-        arguments.insert(1, f"--config={default_config}")
+def _parse(
+    arguments: Sequence[str], own: flags.FlagValues, default_config: str, more: str
+) -> list[str]:
+    try:
+        arguments = _with_path(arguments, default_config)
+    except InvalidValueError as error:
+        _leave(error, _USAGE)
     # Where ml_collections looks for the overrides of a config's fields.
     sys.argv = arguments
+    # Those of absl itself, as --verbosity.
+    own.append_flag_values(flags.FLAGS)
+    flags.FLAGS.mark_as_parsed()
     try:
-        rest = flags.FLAGS(arguments)
-        config = flags.FLAGS["config"].value
+        rest = own(arguments)
+        config = own["config"].value
         # A config that could not be read is only noticed when it is used.
         if not hasattr(config, "keys"):
             raise TypeError(f"get_config() must return a ConfigDict, it returned {config!r}")
     except (Exception, SystemExit) as error:  # A config file is a program: it may raise anything.
-        if isinstance(error, SystemExit) and any(map(_HELP.match, arguments)):
-            sys.exit(0)
         if logging.level_debug():
             raise
         reason: object = error
-        if not isinstance(error, flags.Error) or _TRACEBACK in str(error):
-            reason = _unknown_field(arguments) or f"the config cannot be read: {_last_line(error)}"
+        if isinstance(error, flags.UnrecognizedFlagError):
+            known = [*own, *_names_of(own["config"].value)]
+            reason = f"there is no flag --{error.flagname}.{_closest(error.flagname, known)}"
+        elif not isinstance(error, flags.Error) or _TRACEBACK in str(error):
+            reason = _unknown_field(arguments, own)
+            reason = reason or f"the config cannot be read: {_last_line(error)}"
         _leave(reason, _USAGE)
-    if not flags.FLAGS["verbosity"].present:
+    if not own["verbosity"].present:
         # The notices of libraries would tear the progress bar; warnings are still shown.
         logging.set_verbosity(logging.WARNING)
-    if len(rest) > 1:
+    if more and own[more].present:
+        own[more].value += rest[1:]
+    elif len(rest) > 1:
         _leave(f"unexpected arguments: {' '.join(rest[1:])}", _USAGE)
     return rest
 
 
-def _unknown_field(arguments: Sequence[str]) -> str | None:
+def _with_path(arguments: Sequence[str], default_config: str) -> list[str]:
+    """Returns the arguments with the path of the recipe that `--config` names."""
+    arguments = list(arguments)
+    at = [number for number, argument in enumerate(arguments) if _CONFIG.match(argument)]
+    if not at:
+        arguments.insert(1, f"--config={recipes.find(default_config)}")
+    for number in at:
+        flag, equals, recipe = arguments[number].partition("=")
+        if equals:
+            arguments[number] = f"{flag}={recipes.find(recipe)}"
+        elif number + 1 < len(arguments):
+            arguments[number + 1] = recipes.find(arguments[number + 1])
+    return arguments
+
+
+def _unknown_field(arguments: Sequence[str], own: flags.FlagValues) -> str | None:
     """Says which `--config.FIELD` there is not, and which there are.
 
     ml_collections only says that there is none. So read the config without any override, and
@@ -132,10 +172,10 @@ def _unknown_field(arguments: Sequence[str]) -> str | None:
     """
     overrides = [match[1] for match in map(_OVERRIDE.match, arguments) if match]
     sys.argv = [argument for argument in arguments if not _OVERRIDE.match(argument)]
-    flags.FLAGS.unparse_flags()
+    own.unparse_flags()
     try:
-        flags.FLAGS(sys.argv, known_only=True)
-        config = flags.FLAGS["config"].value
+        own(sys.argv, known_only=True)
+        config = own["config"].value
     except (Exception, SystemExit):  # The config itself cannot be read: report that error.
         return None
     return next(filter(None, (find_unknown(config, path) for path in overrides)), None)
@@ -160,8 +200,9 @@ def find_unknown(config: Mapping[str, Any], path: str) -> str | None:
         A sentence that names the fields there are.
 
     Example:
-        >>> find_unknown({"model": {"channels": 64}}, "model.chanels")
-        "config.model has no field 'chanels'; the known ones are channels."
+        >>> print(find_unknown({"model": {"channels": 64}}, "channels"))
+        config has no field 'channels'; the known ones are model. Did you mean \
+--config.model.channels?
     """
     group, prefix = config, "config"
     for name in path.split("."):
@@ -169,9 +210,28 @@ def find_unknown(config: Mapping[str, Any], path: str) -> str | None:
             return f"{prefix} is a value, it has no field {name!r}."
         if name not in group:
             known = ", ".join(sorted(group.keys()))
-            return f"{prefix} has no field {name!r}; the known ones are {known}."
+            hint = _closest(path, _names_of(config))
+            return f"{prefix} has no field {name!r}; the known ones are {known}.{hint}"
         group, prefix = group[name], f"{prefix}.{name}"
     return None
+
+
+def _names_of(group: Any, prefix: str = "config") -> Iterator[str]:
+    """Yields the dotted names of all fields of a config; none where it is no config."""
+    for name, value in group.items() if hasattr(group, "keys") else ():
+        if hasattr(value, "keys"):
+            yield from _names_of(value, f"{prefix}.{name}")
+        else:
+            yield f"{prefix}.{name}"
+
+
+def _closest(name: str, known: Iterable[str]) -> str:
+    """Asks whether those known names were meant that end as this one does, or nearly so."""
+    by_end = collections.defaultdict(list)
+    for each in known:
+        by_end[each.rpartition(".")[2]].append(f"--{each}")
+    ends = difflib.get_close_matches(name.rpartition(".")[2], by_end, n=1, cutoff=0.75)
+    return f" Did you mean {' or '.join(by_end[ends[0]])}?" if ends else ""
 
 
 def _leave(reason: object, status: int) -> NoReturn:

@@ -1,11 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Converts an exported model: the short name of `homoode_tf.serving.convert`."""
 
-import sys
+if __name__ == "__main__":
+    from homoode_tf import commands
+
+    commands.convert()
 
 from homoode_tf.serving.convert import *  # noqa: F403
-
-if __name__ == "__main__":
-    from homoode_tf.serving.convert.command import main
-
-    sys.exit(main())

@@ -6,7 +6,10 @@
 What is public here does not.
 """
 
-import sys
+if __name__ == "__main__":
+    from homoode_tf import commands
+
+    commands.plot()
 
 from homoode_tf.report.plot.figure_data import Confusion, Projection, SolveSummary
 from homoode_tf.report.plot.metrics_history import History, HistoryError, Series
@@ -23,8 +26,3 @@ __all__ = [
     "Trajectory",
     "follow",
 ]
-
-if __name__ == "__main__":
-    from homoode_tf.report.plot.command import main
-
-    sys.exit(main())

@@ -17,10 +17,12 @@ from homoode_tf.training.interruption import Interrupted
 
 MISTAKE = """
 import ml_collections, pathlib
+from absl import flags
 from homoode_tf import command_line
 pathlib.Path("recipe.py").write_text("from ml_collections import ConfigDict as get_config")
-command_line.define_config("")
-command_line.run(lambda: [] + 1, pathlib.Path("recipe.py"))
+own = flags.FlagValues()
+command_line.define_config(own, "")
+command_line.run(lambda: [] + 1, own, "recipe.py")
 """
 
 

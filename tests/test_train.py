@@ -5,6 +5,7 @@ import pytest
 
 from configs import digits
 from homoode_tf.training import evaluate, train
+from homoode_tf.training.settings import TrainingSettings
 from scripts import kill_nine
 from tests.malformed import commands
 
@@ -45,7 +46,12 @@ def last_line(text):
     [
         (["--config.optimizer.lr=3"], 2, "config.optimizer has no field 'lr'; the known ones are"),
         (["--mode=tran"], 2, "train|evaluate|export"),
+        (["--config.learning_rate=1"], 2, " or --config.optimizer.learning_rate?"),
+        (["--epochs=1"], 2, "there is no flag --epochs. Did you mean --config.epochs?"),
+        (["--work_dir=x"], 2, "there is no flag --work_dir. Did you mean --workdir?"),
         (["--config=nothing.py"], 2, "nothing.py"),
+        (["--config=cifar"], 2, "--config=cifar: no such recipe or file. The recipes are base, "),
+        (["--config=cifar10"], 1, "dataset 'cifar10' is not in data_dir"),
         (["--flagfile=nothing"], 2, "nothing"),
         (["--workdir="], 2, "workdir"),
         (["--config.batch_size=0"], 1, "config.batch_size"),
@@ -62,11 +68,13 @@ def test_a_mistake_ends_as_one_clear_line(tmp_path, flags, status, message):
     assert not (workdir / "config.json").exists()
 
 
-def test_the_help_tells_every_field_with_its_default():
+def test_the_help_tells_every_flag_and_every_field_with_its_default():
     done = run("--help")
-    assert done.status == 0
-    assert "model.solver='dopri5': The solver" in done.output
-    assert done.output.count("optimizer.clip_norm=0.0") == 1
+    assert done.status == 0 and done.errors == ""
+    assert "  --mode=train                <train|evaluate|export>: What to do." in done.output
+    for name, default, *_ in TrainingSettings.declared():
+        assert done.output.count(f"\n  {name}={default or 'NAME'}") == 1
+    assert all(len(line) <= 80 for line in done.output.splitlines())
 
 
 @pytest.mark.parametrize(

@@ -11,19 +11,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from homoode_tf.errors import UserError
+from homoode_tf import extras
 
-try:
+with extras.explaining():
     from matplotlib import colormaps, rc_context
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.ticker import LogLocator, NullLocator
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] != "matplotlib":
-        raise
-    raise UserError(
-        "the figures need matplotlib; install it with pip install -e '.[plots]'"
-    ) from error
 
 BLUE, RED, GREEN, GREY = "#2a6f97", "#d1495b", "#4c956c", "#8d99a6"
 _STYLE = {

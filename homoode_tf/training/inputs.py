@@ -37,6 +37,12 @@ class Inputs:
         self._settings = settings
         self._strategy = strategy
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes of the images; their numbers where they have none."""
+        info = self._images.info
+        return info.class_names or tuple(map(str, range(info.num_classes)))
+
     def train(self, first_step: int, num_steps: int) -> Iterator[tuple[tf.Tensor, tf.Tensor]]:
         """Returns the batches of the steps after `first_step` up to `num_steps`.
 

@@ -2,6 +2,7 @@
 """Training from a config to a result: the whole course of a run."""
 
 import contextlib
+import json
 import os
 from typing import Any
 
@@ -12,7 +13,7 @@ from absl import logging
 from homoode_tf.training.devices.strategy import explaining_a_lost_worker, largest_over_workers
 from homoode_tf.training.files.checkpoints import Record
 from homoode_tf.training.files.lock import exclusive
-from homoode_tf.training.files.workdir import Workdir, WorkdirError, digest
+from homoode_tf.training.files.workdir import Workdir, WorkdirError, digest, flatten, plain
 from homoode_tf.training.interruption import Interrupted, Interruption
 from homoode_tf.training.non_finite import NonFiniteError
 from homoode_tf.training.run import Run
@@ -99,12 +100,17 @@ def train(
             MetricsWriter(folder.metrics, folder.events, record.step, run.is_chief) as metrics,
             Progress(run.milestones.total_steps, record.step, quiet=not run.is_chief) as progress,
         ):
-            if record.step:
+            progress.say(run.in_words())
+            if not record.step:
+                metrics.describe(
+                    {name: json.loads(v) for name, v in flatten(plain(config)).items()}
+                )
+            else:
                 progress.say(f"Resuming {folder.directory} at step {record.step}.")
             with profiler if run.is_chief else Profiler(folder.events, 0) as profiler:
                 _make_steps(run, record, clock, interruption, metrics, progress, profiler)
             progress.say("Evaluating the best checkpoint on the test split.")
-            result = _conclude(run, clock, interruption, second_best)
+            result = _conclude(run, clock, interruption, progress, second_best)
     _say_complete(folder, result)
     return result
 
@@ -133,14 +139,18 @@ def _make_steps(
         while is_due or step < milestones.total_steps:
             if not is_due:
                 interruption.check()
+                if step == record.step:
+                    progress.doing("compiling")
                 with explaining_failures(f"step {step + 1}"), profiler.step(step + 1):
                     train_step(batches)
                 step += 1
+                progress.made(step)
                 is_due = milestones.any_at(step)
                 if step == record.step + 1:
                     # This one includes its compilation: time from the next one on.
                     state.wait_for_device()
                     clock.start_training(step)
+                    progress.doing("")
                 if profiler.is_done:
                     state.wait_for_device()
                     with clock.paused(step):
@@ -151,10 +161,12 @@ def _make_steps(
             with clock.paused(step):
                 validation = None
                 if milestones.evaluates(step):
-                    validation = _validate(run, interruption)
+                    validation = _validate(run, interruption, progress)
                 if milestones.logs(step):
                     line = _metrics_of(run, step, clock, validation)
                     metrics.write(step, line)
+                    if validation is not None:
+                        metrics.show(step, run.evaluator.pictures())
                     progress.update(step, line)
                 if milestones.begins_epoch(step) and step < milestones.total_steps:
                     state.epoch_metrics.reset()
@@ -171,10 +183,22 @@ def _make_steps(
         raise Interrupted(error.signal_number, message) from None
 
 
-def _validate(run: Run, interruption: Interruption) -> dict[str, float] | None:
+def _evaluate(
+    run: Run, split: str, interruption: Interruption, progress: Progress
+) -> dict[str, float]:
+    def between(what: str) -> None:
+        interruption.check()
+        progress.doing(what)
+
+    found = run.evaluator.evaluate(split, between)
+    progress.doing("")
+    return found
+
+
+def _validate(run: Run, interruption: Interruption, progress: Progress) -> dict[str, float] | None:
     """Evaluates on validation; None where that failed and `config.non_finite` skips failures."""
     try:
-        return run.evaluator.evaluate("validation", interruption.check)
+        return _evaluate(run, "validation", interruption, progress)
     except (NonFiniteError, StepError) as error:
         if run.settings.non_finite != "skip":
             raise
@@ -208,14 +232,15 @@ def _metrics_of(
 
 
 def _conclude(
-    run: Run, clock: Clock, interruption: Interruption, second_best: bool
+    run: Run, clock: Clock, interruption: Interruption, progress: Progress, second_best: bool
 ) -> dict[str, Any]:
     """Evaluates the best checkpoint on the test split and writes what the run leaves."""
     run.checkpoints.wait()
     run.wait_for_workers()
     last_epoch = run.state.epoch_metrics.means()
     best = run.checkpoints.restore_best(second_best)
-    test = run.evaluator.evaluate("test", interruption.check)
+    test = _evaluate(run, "test", interruption, progress)
+    progress.doing("exporting")
     run.export()
     result = {
         "dataset": run.images.info.name,

@@ -109,6 +109,18 @@ class Run:
             workdir.checkpoints, variables, keep, origin, writes=self.is_chief
         )
 
+    def in_words(self) -> str:
+        """Returns one line: data, model, parameters, device, precision and workdir."""
+        info, model = self.images.info, self.model
+        return (
+            f"data {info.name} ({info.num_train:,} images, "
+            f"{'x'.join(map(str, info.image_shape))}), "
+            f"model {type(model.implicit).__name__} ({model.task_parameters:,} + "
+            f"{model.initial_point_parameters} parameters), "
+            f"device {strategies.in_words(self.strategy)}, "
+            f"precision {self.settings.precision}, workdir {self.workdir.directory}"
+        )
+
     def restore_or_initialise(self) -> Record:
         """Sets all variables to the last checkpoint's, or to what a new run begins with.
 

@@ -11,6 +11,7 @@ from homoode_tf.training.files.lock import exclusive
 from homoode_tf.training.files.workdir import Workdir, digest
 from homoode_tf.training.run import Run
 from homoode_tf.training.settings import TrainingSettings
+from homoode_tf.training.watch.progress import Progress
 
 
 def restore_best(
@@ -64,11 +65,13 @@ def evaluate(
     folder = Workdir(workdir)
     folder.check(config)
     run, step = restore_best(config, folder, data_dir, strategy, second_best)
-    result = {"step": step} | {
-        f"{split}_{name}": value
-        for split in ("validation", "test")
-        for name, value in run.evaluator.evaluate(split).items()
-    }
+    with Progress(run.milestones.total_steps, step, quiet=not run.is_chief) as progress:
+        progress.say(run.in_words())
+        result = {"step": step} | {
+            f"{split}_{name}": value
+            for split in ("validation", "test")
+            for name, value in run.evaluator.evaluate(split, progress.doing).items()
+        }
     print(
         f"Step {step} of {folder.directory}: "
         f"validation accuracy {result['validation_accuracy']:.2%} "

@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -71,7 +72,38 @@ def test_the_result_and_what_a_run_leaves(uninterrupted):
     assert all(result[name] > 0 for name in MEASURED)
     assert Workdir(workdir).read_config() == fakes.config().to_dict()
     assert (workdir / "saved_model").is_dir()
-    assert list((workdir / "events").iterdir())
+
+
+def test_a_run_says_first_what_it_is_and_then_what_it_does(tmp_path, capsys, monkeypatch):
+    said = []
+    monkeypatch.setattr(loop.Progress, "doing", lambda _, what: said.append(what))
+    train(fakes.config(epochs=1), tmp_path, strategy="one_device")
+    first = capsys.readouterr().out.splitlines()[0]
+    assert first == (
+        "data fake (40 images, 4x4x1), model SimpleNamespace (251 + 8 parameters), "
+        f"device 1 CPU, precision float32, workdir {tmp_path}"
+    )
+    said = [what for what in said if what]
+    assert said[0] == "compiling" and said[-1] == "exporting"
+    assert re.fullmatch(r"validation 1/\d+, compiling", said[1])
+    assert re.fullmatch(r"test (\d+)/\1", said[-2])
+
+
+def test_its_events_are_scalars_pictures_and_hyperparameters(uninterrupted):
+    events = uninterrupted[0] / "events"
+
+    def tags(folder):
+        return {
+            value.tag
+            for file in folder.glob("*.tfevents.*")
+            for event in tf.compat.v1.train.summary_iterator(str(file))
+            for value in event.summary.value
+        }
+
+    assert {"loss", "accuracy", "nfe_forward", "learning_rate"} <= tags(events / "train")
+    pictures = {"samples", "confusion_matrix"}
+    assert tags(events / "validation") == {"loss", "accuracy", *pictures}
+    assert tags(events) == {"_hparams_/session_start_info"}
 
 
 def test_metrics_have_one_line_a_logged_step(uninterrupted):
@@ -309,11 +341,12 @@ def test_a_validation_that_fails_is_left_out_where_steps_are(policy, failure):
         evaluator=types.SimpleNamespace(evaluate=evaluate),
         settings=fakes.settings(non_finite=policy),
     )
+    parts = run, loop.Interruption(), loop.Progress(1, quiet=True)
     if policy == "skip":
-        assert loop._validate(run, loop.Interruption()) is None
+        assert loop._validate(*parts) is None
     else:
         with pytest.raises(failure, match="on validation failed"):
-            loop._validate(run, loop.Interruption())
+            loop._validate(*parts)
 
 
 def test_a_failing_step_is_named(tmp_path, monkeypatch):

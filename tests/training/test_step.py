@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.metrics import confusion_matrix
 
 from homoode_tf import solvers
 from homoode_tf.training.evaluation import Evaluator
@@ -139,12 +140,22 @@ def test_cross_entropy_agrees_with_keras(smoothing):
 def test_evaluation_counts_every_image_once(request, batch_size, split, replicas):
     strategy = request.getfixturevalue("one_replica" if replicas == 1 else "two_replicas")
     trained = Trained(strategy, 0, batch_size=batch_size)
-    found = Evaluator(trained.state, trained.inputs).evaluate(split)
+    evaluator, came = Evaluator(trained.state, trained.inputs), []
+    found = evaluator.evaluate(split, came.append)
     images, labels = trained.inputs._images._parts[split]
     logits = trained.model(images, training=False)
     assert found["examples"] == len(labels)
     assert found["loss"] == pytest.approx(float(np.mean(cross_entropy(labels, logits))), rel=1e-5)
-    assert found["accuracy"] == pytest.approx(np.mean(np.argmax(logits, -1) == labels))
+    classes = np.argmax(logits, -1)
+    assert found["accuracy"] == pytest.approx(np.mean(classes == labels))
+    # What comes is said, and what was seen can be looked at.
+    count = -(-len(labels) // batch_size)
+    assert came[0] == f"{split} 1/{count}, compiling" and len(came) == count
+    np.testing.assert_array_equal(evaluator.confusion, confusion_matrix(labels, classes))
+    number = min(16, batch_size // replicas, len(labels))
+    for part, whole in zip(evaluator.samples, (images, labels, classes), strict=True):
+        np.testing.assert_array_equal(part, whole[:number])
+    assert set(evaluator.pictures()) == {"samples", "confusion_matrix"}
 
 
 def test_evaluation_uses_the_averaged_weights_and_puts_the_weights_back(one_replica):

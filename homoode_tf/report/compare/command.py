@@ -1,38 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Trains models side by side and reports on them.
+"""Trains models side by side and reports on them, or compares finished runs.
 
-    python -m homoode_tf.compare --config=configs/compare_digits.py [--workdir=DIR] [--data_dir=DIR]
-        [--jobs=N]
+    python -m homoode_tf.compare --config=compare_digits --jobs=2
+    python -m homoode_tf.compare --models=homoode,deq --config.recipe.epochs=1
+    python -m homoode_tf.compare --runs runs/a runs/b
 
-Each run is a process of its own, one after the other or `--jobs` at a time; with more than one the
-seconds a step are those of a share of the machine. The same command again goes on where it was
-stopped, and tries again what failed. In the workdir stand `results.json`, `table.md` and
-`curves.png`, up to date after every run. The status is 1 if any run failed.
+Each run is a process of its own; with --jobs above one the seconds a step are
+those of a share of the machine. The same command again goes on where it was
+stopped, and tries again what failed. The workdir has results.json, table.md and
+curves.png, up to date after every run. The status is 1 if any run failed.
 """
 
 import contextlib
 import json
 import pathlib
 import re
+from collections.abc import Callable, Mapping
+from typing import Any
 
+import tqdm
 from absl import flags
 from ml_collections import config_flags
 
 from homoode_tf import command_line
 from homoode_tf.disk import write_atomically
 from homoode_tf.errors import UserError
+from homoode_tf.report.compare import experiment as experiments
 from homoode_tf.report.compare import member_processes, results
-from homoode_tf.report.compare.experiment import Experiment
+from homoode_tf.report.compare.member_bars import MemberBars
 from homoode_tf.training.interruption import Interrupted
 
-_CONFIG = command_line.define_config("The comparison, a configs/compare_*.py.")
+FLAGS = flags.FlagValues()
+_CONFIG = command_line.define_config(FLAGS, "The comparison, a configs/compare_*.py.")
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of all runs. Default: runs/NAME, of configs/NAME.py."
+    "workdir", None, "Folder of all runs. Default: runs/NAME, of configs/NAME.py.", FLAGS
 )
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of the TFDS data sets. Default: TFDS's own."
+    "data_dir", None, "Folder of the TFDS data sets. Default: TFDS's own.", FLAGS
 )
-_JOBS = flags.DEFINE_integer("jobs", 1, "Runs at a time, each on its share of the cores.")
+_JOBS = flags.DEFINE_integer(
+    "jobs", 1, "Runs at a time, each on its share of the cores.", flag_values=FLAGS
+)
+_MODELS = flags.DEFINE_list(
+    "models", None, "Which models of the comparison, apart by commas. Default: all.", FLAGS
+)
+_RUNS = flags.DEFINE_list(
+    "runs", None, "Folders of finished runs to compare; nothing is trained.", FLAGS
+)
+_FIELDS = (
+    ("recipe.FIELD", "The recipe that all share: `homoode-train --help` lists the fields."),
+    ("seeds=(0, ...)", "Each model is trained with each of them."),
+    ("parameter_tolerance=0.01", "How far the numbers of parameters may be apart."),
+)
 
 
 def main() -> None:
@@ -40,26 +59,30 @@ def main() -> None:
     # Now, because without matplotlib it fails: training would be for nothing.
     from homoode_tf.report.compare import curves
 
+    if _RUNS.value:
+        workdir = pathlib.Path(_WORKDIR.value or "runs/compare_runs")
+        print(_report(workdir, results.of_runs(_RUNS.value), curves.draw))
+        print(f"Written to {workdir}: table.md, results.json, curves.png")
+        return
     config = _CONFIG.value
-    recipe = config_flags.get_config_filename(flags.FLAGS[_CONFIG.name])
-    experiment = Experiment(config, _WORKDIR.value or default_workdir(recipe))
+    if _MODELS.value:
+        config = experiments.select(config, _MODELS.value)
+    recipe = config_flags.get_config_filename(FLAGS[_CONFIG.name])
+    experiment = experiments.Experiment(config, _WORKDIR.value or default_workdir(recipe))
     for name, (task, initial_point) in experiment.parameters.items():
         print(f"{name}: {task:,} parameters, {initial_point} of the initial point", flush=True)
     count, failed = len(experiment.members), []
     try:
-        runs = member_processes.train(experiment.members, _DATA_DIR.value, _JOBS.value, recipe)
+        runs = member_processes.train(
+            experiment.members, _DATA_DIR.value, _JOBS.value, recipe, MemberBars().draw
+        )
         with contextlib.closing(runs):
             for number, (member, outcome) in enumerate(runs, start=1):
                 text = outcome.get("failure") or f"test accuracy {outcome['test_accuracy']:.2%}"
                 name = f"{member.model}, seed {member.seed}"
-                print(f"[{number}/{count}] {name}: {text}", flush=True)
+                tqdm.tqdm.write(f"[{number}/{count}] {name}: {text}")
                 failed += [name] if "failure" in outcome else []
-                found = results.summarise(experiment)
-                table = results.markdown_table(found)
-                write_atomically(experiment.workdir / "table.md", table)
-                text = json.dumps(found, indent=1) + "\n"
-                write_atomically(experiment.workdir / "results.json", text)
-                curves.draw(experiment.workdir / "curves.png", found)
+                table = _report(experiment.workdir, results.summarise(experiment), curves.draw)
     except Interrupted as error:
         message = f"{error}; the same command goes on where the runs stand"
         raise Interrupted(error.signal_number, message) from None
@@ -71,6 +94,20 @@ def main() -> None:
         )
 
 
+def _report(
+    workdir: pathlib.Path,
+    found: Mapping[str, Any],
+    draw: Callable[[pathlib.Path, Mapping[str, Any]], None],
+) -> str:
+    """Writes table, numbers and curves; returns the table."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    table = results.markdown_table(found)
+    write_atomically(workdir / "table.md", table)
+    write_atomically(workdir / "results.json", json.dumps(found, indent=1) + "\n")
+    draw(workdir / "curves.png", found)
+    return table
+
+
 def default_workdir(recipe: str) -> pathlib.Path:
     """The folder of a comparison by its config file, with the argument after it, if any."""
     path, _, argument = recipe.partition(":")
@@ -80,4 +117,4 @@ def default_workdir(recipe: str) -> pathlib.Path:
 
 def start() -> None:
     """Parses the command line and runs the command."""
-    command_line.run(main, default_config=pathlib.Path("configs") / "compare_digits.py")
+    command_line.run(main, FLAGS, "compare_digits", __doc__, _FIELDS, more="runs")

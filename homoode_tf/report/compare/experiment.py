@@ -6,13 +6,13 @@ import dataclasses
 import math
 import numbers
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ml_collections
 
 from homoode_tf import models
-from homoode_tf.checks import check_path
+from homoode_tf.checks import check_choice, check_path
 from homoode_tf.data import catalog
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.training.files.workdir import Workdir, read_json
@@ -137,6 +137,20 @@ class Experiment:
                 f"The models' numbers of parameters must agree to {tolerance:.0%}, got {listed}. "
                 "Change channels or extra_channels of those that stand out."
             )
+
+
+def select(config: ml_collections.ConfigDict, names: Sequence[str]) -> ml_collections.ConfigDict:
+    """Returns the config of the comparison of some of its models.
+
+    Raises:
+        InvalidValueError: If one is not among them.
+    """
+    for name in names:
+        check_choice("--models", name, list(config.models))
+    selected = copy.deepcopy(config).unlock()
+    for name in set(config.models) - set(names):
+        del selected.models[name]
+    return selected.lock()
 
 
 def _with_changes(

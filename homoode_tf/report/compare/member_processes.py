@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from homoode_tf.disk import write_atomically
@@ -36,14 +36,18 @@ _POLL_SECONDS = 0.1
 
 
 def train(
-    members: Sequence[Member], data_dir: str | None, jobs: int = 1, recipe: str | None = None
+    members: Sequence[Member],
+    data_dir: str | None,
+    jobs: int = 1,
+    recipe: str | None = None,
+    watch: Callable[[Sequence[Member]], None] = lambda _: None,
 ) -> Iterator[tuple[Member, dict[str, Any]]]:
     """Trains members, or goes on training them, each in a process of its own.
 
     What a process prints goes to `log.txt` in its member's folder. A member that is complete is
     left as it is; one that has failed is tried again. `jobs` processes run at a time, each on its
     own share of the processor's cores, and each reads the config file `recipe`, which may register
-    parts of the user's own.
+    parts of the user's own. Several times a second `watch` is called with those that run.
 
     Yields:
         Each member when it ends, with its outcome.
@@ -69,8 +73,9 @@ def train(
                         continue
                     cores = shares.pop(0)
                     running[_start(member, data_dir, cores, recipe)] = member, cores
-                for process in [p for p in running if p.poll() is not None]:
-                    member, cores = running.pop(process)
+                ended = [(p, *running.pop(p)) for p in list(running) if p.poll() is not None]
+                watch([member for member, _ in running.values()])
+                for process, member, cores in ended:
                     shares.append(cores)
                     yield member, _outcome(member, process.returncode)
                 time.sleep(_POLL_SECONDS)
@@ -80,6 +85,8 @@ def train(
             for process in running:
                 process.wait()
             raise
+        finally:
+            watch([])
 
 
 def _shares(jobs: int) -> list[list[int] | None]:

@@ -2,12 +2,15 @@
 """What came of a comparison: the members' results as means over seeds, and as a table."""
 
 import itertools
+import os
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.report.compare.experiment import Experiment
-from homoode_tf.training.files.workdir import Workdir
+from homoode_tf.training.files.workdir import Workdir, WorkdirError
+from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.watch.metrics import read_metrics
 
 _MEANS = ("nfe_forward", "nfe_backward", "peak_memory_mb", "seconds")
@@ -42,23 +45,66 @@ def summarise(experiment: Experiment) -> dict[str, Any]:
 
 def _results_of_model(experiment: Experiment, name: str) -> dict[str, Any]:
     members = [member for member in experiment.members if member.model == name]
-    outcomes = [member.outcome() or {} for member in members]
+    return _row(
+        outcomes=[member.outcome() or {} for member in members],
+        folders=[Workdir(member.workdir) for member in members],
+        parameters=experiment.parameters[name],
+        batch_size=experiment.config_of(name).batch_size,
+    )
+
+
+def of_runs(workdirs: Sequence[str | os.PathLike]) -> dict[str, Any]:
+    """Gathers the same of finished runs, each a row of its own by the name of its folder.
+
+    Raises:
+        WorkdirError: If a folder holds no finished run.
+        InvalidValueError: If the runs are of different data sets, or one is given twice.
+    """
+    folders = [Workdir(workdir) for workdir in workdirs]
+    names = [folder.directory.resolve().name for folder in folders]
+    if len(set(names)) < len(names):
+        names = [str(folder.directory) for folder in folders]
+    if len(set(names)) < len(names):
+        raise InvalidValueError(f"a run can be compared once only, got {', '.join(names)}.")
+    rows, datasets = {}, {}
+    for name, folder in zip(names, folders, strict=True):
+        config, result = TrainingSettings.complete(folder.read_config()), folder.read_result()
+        if result is None:
+            raise WorkdirError(
+                f"workdir {folder.directory} holds no finished run: {folder.result} is missing. "
+                "Give the command that trains it again: it goes on to its end."
+            )
+        datasets[name] = result["dataset"]
+        parameters = result["parameters"], result["initial_point_parameters"]
+        rows[name] = _row([result], [folder], parameters, config["batch_size"])
+    if len(set(datasets.values())) > 1:
+        listed = ", ".join(f"{name} of {dataset}" for name, dataset in datasets.items())
+        raise InvalidValueError(f"runs of different data sets cannot be compared: {listed}.")
+    return {"dataset": next(iter(datasets.values())), "models": rows}
+
+
+def _row(
+    outcomes: Sequence[Mapping[str, Any]],
+    folders: Sequence[Workdir],
+    parameters: tuple[int, int],
+    batch_size: int,
+) -> dict[str, Any]:
     complete = [outcome for outcome in outcomes if "test_accuracy" in outcome]
     accuracies = [outcome["test_accuracy"] for outcome in complete]
-    paths = [Workdir(member.workdir).metrics for member in members]
+    paths = [folder.metrics for folder in folders]
     curves = [read_metrics(path) if path.exists() else [] for path in paths]
-    batch_size = experiment.config_of(name).batch_size
-    parameters, of_initial_point = experiment.parameters[name]
+    # A run of one step has no speed: the first one is not timed.
+    speeds = [o["examples_per_second"] for o in complete if o["examples_per_second"]]
     return {
-        "parameters": parameters,
-        "initial_point_parameters": of_initial_point,
+        "parameters": parameters[0],
+        "initial_point_parameters": parameters[1],
         "test_accuracies": accuracies,
         "mean": _mean(accuracies),
         "deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
         **{field: _mean([outcome[field] for outcome in complete]) for field in _MEANS},
         "nfe_forward_whole": _mean([_mean_of_lines(c, "nfe_forward") for c in curves if c]),
         "nfe_backward_whole": _mean([_mean_of_lines(c, "nfe_backward") for c in curves if c]),
-        "seconds_per_step": _mean([batch_size / o["examples_per_second"] for o in complete]),
+        "seconds_per_step": _mean([batch_size / speed for speed in speeds]),
         "failures": [outcome["failure"] for outcome in outcomes if "failure" in outcome],
         "curves": curves,
     }

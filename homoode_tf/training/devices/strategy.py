@@ -68,6 +68,21 @@ def has_several_workers(strategy: tf.distribute.Strategy) -> bool:
     return resolver is not None and sum(map(len, resolver.cluster_spec().as_dict().values())) > 1
 
 
+def in_words(strategy: tf.distribute.Strategy) -> str:
+    """Returns the number, kind and, of a GPU, name of the devices that a strategy uses.
+
+    Example:
+        >>> in_words(create("one_device"))
+        '1 CPU'
+    """
+    kind = tf.DeviceSpec.from_string(strategy.extended.worker_devices[0]).device_type or "CPU"
+    text = f"{strategy.num_replicas_in_sync} {kind}"
+    if kind == "GPU":
+        gpu = tf.config.list_physical_devices("GPU")[0]
+        text += f" ({tf.config.experimental.get_device_details(gpu).get('device_name', '?')})"
+    return text
+
+
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Returns whether this process writes checkpoints, logs and results."""
     resolver = strategy.cluster_resolver

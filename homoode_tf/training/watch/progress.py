@@ -3,6 +3,7 @@
 
 import datetime
 import sys
+import threading
 import time
 from collections.abc import Mapping
 from typing import TextIO
@@ -10,10 +11,13 @@ from typing import TextIO
 import tqdm
 
 _SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_BETWEEN_DRAWINGS = 1.0
+# What 80 columns hold beside the metrics.
+BAR = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
 
 class Progress:
-    """A progress bar on a terminal; elsewhere a line now and then.
+    """A progress bar on a terminal, drawn every second by a thread; elsewhere a line now and then.
 
     Args:
         total_steps: Steps of the whole run.
@@ -37,22 +41,50 @@ class Progress:
         self._first_step = step
         self._started = time.monotonic()
         self._last_line = -_SECONDS_BETWEEN_LINES
+        self._doing, self._metrics = "", ""
         self._bar = tqdm.tqdm(
             total=total_steps,
             initial=step,
             file=self._stream,
-            unit="step",
+            bar_format=BAR,
             dynamic_ncols=True,
-            # Rate and time left from all steps so far: single ones differ by their NFE.
+            # The time left from all steps so far: single ones differ by their NFE.
             smoothing=0.0,
             disable=quiet or not self._stream.isatty(),
         )
+        self._ended = threading.Event()
+        self._clock = threading.Thread(target=self._draw_on, daemon=True)
 
     def __enter__(self) -> "Progress":
+        if not self._bar.disable:
+            self._clock.start()
         return self
 
     def __exit__(self, *_) -> None:
+        self._ended.set()
+        if self._clock.is_alive():
+            self._clock.join()
+        self.doing("")
         self._bar.close()
+
+    def doing(self, what: str) -> None:
+        """Says what is done instead of steps, as "compiling"; "" for steps again."""
+        self._doing = what
+        self._draw()
+
+    def made(self, step: int) -> None:
+        """Notes that a step is made; costs next to nothing."""
+        self._bar.n = step
+
+    def _draw_on(self) -> None:
+        while not self._ended.wait(_SECONDS_BETWEEN_DRAWINGS):
+            self._draw()
+
+    def _draw(self) -> None:
+        if not self._bar.disable:
+            self._bar.set_description_str(self._doing and f"{self._doing}: ", refresh=False)
+            self._bar.set_postfix_str("" if self._doing else self._metrics, refresh=False)
+            self._bar.refresh()
 
     def update(self, step: int, metrics: Mapping[str, float]) -> None:
         """Shows the metrics of a logged step.
@@ -70,8 +102,13 @@ class Progress:
         if validated:
             text += f", validation accuracy {metrics['validation_accuracy']:.2%}"
         if not self._bar.disable:
-            self._bar.update(step - self._bar.n)
-            self._bar.set_postfix_str(text, refresh=True)
+            # Shorter, so that 80 columns hold the bar as well.
+            self._metrics = (
+                f"loss {metrics['loss']:.3f}, {metrics['accuracy']:.1%}, "
+                f"NFE {metrics['nfe_forward']:.0f}+{metrics['nfe_backward']:.0f}"
+            )
+            self.made(step)
+            self.doing("")
             if validated:
                 self.say(f"step {step}: {text}")
             return

@@ -14,6 +14,7 @@ import pytest
 from configs import compare_digits
 from homoode_tf.errors import UserError
 from homoode_tf.report.compare import command, member_processes
+from tests.malformed import commands
 
 CONFIG = """
 from configs import compare_digits
@@ -83,12 +84,13 @@ def test_the_status_tells_whether_a_run_failed(tmp_path, monkeypatch, capsys, fa
     config = compare_digits.get_config()
     config.models = {"zeros": {"model": {"initial_point": "zeros"}}}
     config.seeds = (0, 1, 2)
-    for name, value in (("CONFIG", config), ("WORKDIR", tmp_path), ("DATA_DIR", None), ("JOBS", 1)):
+    values = {"CONFIG": config, "WORKDIR": tmp_path, "DATA_DIR": None, "JOBS": 1}
+    for name, value in {**values, "MODELS": None, "RUNS": None}.items():
         flag = types.SimpleNamespace(value=value, name="config")
         monkeypatch.setattr(command, f"_{name}", flag)
     monkeypatch.setattr(command.config_flags, "get_config_filename", lambda _: "own.py:x")
 
-    def train(members, data_dir, jobs, recipe):
+    def train(members, data_dir, jobs, recipe, watch):
         assert (data_dir, jobs, recipe) == (None, 1, "own.py:x")
         for member in members:
             bad = member.seed in failed
@@ -123,3 +125,15 @@ def test_errors_end_as_one_line(tmp_path):
     _, errors = process.communicate()
     assert process.returncode == 1
     assert "jobs must be at least 1 and at most" in errors.splitlines()[-1]
+
+
+def test_runs_are_given_one_after_the_other(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    flags = ["--runs", tmp_path / "a", tmp_path / "b", f"--workdir={tmp_path / 'report'}"]
+    done = commands.run(["homoode_tf/compare.py", *map(str, flags)])
+    assert done.status == 1
+    assert done.errors == (
+        f"compare.py: workdir {tmp_path / 'a'} holds no run: {tmp_path / 'a'}/config.json is "
+        "missing.\n"
+    )

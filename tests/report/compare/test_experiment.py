@@ -5,6 +5,7 @@ import ml_collections
 import pytest
 
 from homoode_tf.compare import Experiment
+from homoode_tf.report.compare.experiment import select
 
 CONFIGS = ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", "cifar100")
 
@@ -75,3 +76,12 @@ def test_errors(change, message, tmp_path):
     config = ml_collections.ConfigDict({**load("digits").to_dict(), **change})
     with pytest.raises(ValueError, match=message):
         Experiment(config, tmp_path)
+
+
+def test_some_of_the_models_can_be_chosen(tmp_path):
+    config = load("digits")
+    chosen = select(config, ["deq", "homoode"])
+    assert Experiment(chosen, tmp_path).model_names == ("deq", "homoode")
+    assert len(config.models) == 8, "the config itself is as it was"
+    with pytest.raises(ValueError, match=r"--models must be one of .*homoode.*, got 'qed'"):
+        select(config, ["deq", "qed"])

@@ -79,3 +79,56 @@ def test_a_model_without_any_result(experiment):
 def test_figure(experiment, tmp_path):
     curves.draw(tmp_path / "curves.png", results.summarise(experiment))
     assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+def test_few_epochs_are_points_and_names_are_readable(experiment, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(curves.style, "mean_and_spread", lambda *_, **line: drawn.append(line))
+    found = results.summarise(experiment)
+    found["models"] = {"homoode_zero_z0": found["models"]["a"]}
+    curves.draw(tmp_path / "curves.png", found)
+    assert drawn == 3 * [{"label": "HomoODE zero z0", "marker": "o"}]
+    lines = found["models"]["homoode_zero_z0"]["curves"][0]
+    lines += [{**lines[-1], "step": 40 + n, "epoch": n} for n in range(3, 30)]
+    curves.draw(tmp_path / "curves.png", found)
+    assert drawn[3:] == 3 * [{"label": "HomoODE zero z0", "marker": ""}]
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """Makes the folder of a finished run."""
+
+    def make(name, **changes):
+        folder = tmp_path / name
+        folder.mkdir(parents=True)
+        result = {**RESULT, "test_accuracy": 0.9, "dataset": "digits", "parameters": 1000}
+        result = {**result, "initial_point_parameters": 8, **changes}
+        (folder / "config.json").write_text(json.dumps({"dataset": "digits", "batch_size": 32}))
+        (folder / "result.json").write_text(json.dumps(result))
+        (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in LINES))
+        return folder
+
+    return make
+
+
+def test_finished_runs_are_rows_by_their_folders_names(finished):
+    found = results.of_runs([finished("first"), finished("other", examples_per_second=0.0)])
+    assert found["dataset"] == "digits"
+    lines = results.markdown_table(found).splitlines()
+    assert lines[2] == "| first | 90.00 | 1,000 (+ 8) | 8.5 + 7.5 | 0.100 | 900 | 1 | 0 |"
+    assert lines[3].startswith("| other |") and "| – | 900 |" in lines[3]  # noqa: RUF001
+    found = results.of_runs([finished("a/run"), finished("b/run")])
+    assert [name.rpartition("/")[2] for name in found["models"]] == ["run", "run"]
+
+
+def test_runs_that_cannot_be_compared(finished, tmp_path):
+    run = finished("run")
+    with pytest.raises(ValueError, match="of different data sets .*: run of digits, b of mnist"):
+        results.of_runs([run, finished("b", dataset="mnist")])
+    with pytest.raises(ValueError, match="can be compared once only"):
+        results.of_runs([run, run])
+    with pytest.raises(ValueError, match="holds no run"):
+        results.of_runs([run, tmp_path / "nowhere"])
+    (run / "result.json").unlink()
+    with pytest.raises(ValueError, match=r"holds no finished run: .*result\.json is missing"):
+        results.of_runs([run])

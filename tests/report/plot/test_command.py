@@ -232,7 +232,7 @@ def test_without_matplotlib(fake_run, capsys, monkeypatch):
     for name in {"matplotlib", *sys.modules}:
         if name.partition(".")[0] == "matplotlib":
             monkeypatch.setitem(sys.modules, name, None)
-    check_refused(capsys, ["--workdir", fake_run], "pip install -e '.[plots]'")
+    check_refused(capsys, ["--workdir", fake_run], "pip install 'homoode_tf[plots]'")
     assert not (fake_run / "figures").exists()
 
 

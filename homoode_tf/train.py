@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains, evaluates or exports a HomoODE image classifier.
+
+    python train.py                             digits, no network needed
+    python train.py --config=cifar10 --config.batch_size=128 --workdir=runs/try
+    python train.py --mode=evaluate             its best checkpoint
+    python train.py --mode=export               its SavedModel once more
+    python train.py --profile_steps=10          where the time of a step goes
+
+The same command again resumes a run that was stopped, and does nothing to a
+complete one.
+"""
+
+if __name__ == "__main__":
+    from homoode_tf import commands
+
+    commands.train()
+
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+from absl import flags
+
+from homoode_tf import command_line, training
+from homoode_tf.training.devices import determinism, strategy
+from homoode_tf.training.settings import TrainingSettings
+
+_MODES: dict[str, Callable[..., Any]] = {
+    "train": training.train,
+    "evaluate": training.evaluate,
+    "export": training.export,
+}
+
+FLAGS = flags.FlagValues()
+_CONFIG = command_line.define_config(FLAGS, "The recipe. Default: digits.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir",
+    None,
+    "Folder of the run: checkpoints, metrics, result. Default: runs/DATASET.",
+    FLAGS,
+)
+_DATA_DIR = flags.DEFINE_string(
+    "data_dir", None, "Folder of the TFDS data sets. Default: TFDS's own.", FLAGS
+)
+flags.register_validator("workdir", lambda value: value != "", "It must not be empty.", FLAGS)
+_MODE = flags.DEFINE_enum("mode", "train", list(_MODES), "What to do.", FLAGS)
+_STRATEGY = flags.DEFINE_enum("strategy", "auto", strategy.NAMES, "Which devices to use.", FLAGS)
+_DETERMINISTIC = flags.DEFINE_bool(
+    "deterministic", False, "Whether two runs are to be equal bit for bit; slightly slower.", FLAGS
+)
+_SECOND_BEST = flags.DEFINE_bool(
+    "second_best",
+    False,
+    "Whether the next best checkpoint may do where the best is damaged.",
+    FLAGS,
+)
+_PROFILE_STEPS = flags.DEFINE_integer(
+    "profile_steps",
+    0,
+    "How many training steps to trace into WORKDIR/events, for TensorBoard's profile plugin.",
+    lower_bound=0,
+    flag_values=FLAGS,
+)
+flags.register_multi_flags_validator(
+    ["mode", "profile_steps"],
+    lambda values: values["mode"] == "train" or not values["profile_steps"],
+    "--profile_steps is for --mode=train alone.",
+    FLAGS,
+)
+
+
+def main() -> None:
+    """Does what the flags say."""
+    if _DETERMINISTIC.value:
+        determinism.enable()
+    config = _CONFIG.value
+    # A recipe without a data set is refused by what follows, with its reason.
+    workdir = _WORKDIR.value or pathlib.Path("runs") / str(config.get("dataset"))
+    options: dict[str, Any] = {"second_best": _SECOND_BEST.value}
+    if _MODE.value == "train":
+        options["profile_steps"] = _PROFILE_STEPS.value
+    _MODES[_MODE.value](config, workdir, _DATA_DIR.value, _STRATEGY.value, **options)
+
+
+def start() -> None:
+    """Parses the command line and runs the command."""
+    fields = (
+        (f"{name}={default or 'NAME'}", meaning)
+        for name, default, _, meaning in TrainingSettings.declared()
+    )
+    command_line.run(main, FLAGS, "digits", __doc__, fields)

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is installed, as setup.py and setup.cfg say it."""
+
+import importlib
+import importlib.util
+import pathlib
+import re
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def package():
+    core = pytest.importorskip("setuptools").distutils.core
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        return core.run_setup("setup.py", stop_after="config")
+
+
+def test_the_recipes_are_where_the_package_looks_for_them(package):
+    assert package.package_dir["homoode_tf.recipes.configs"] == "configs"
+    folders = {path.parent for path in (ROOT / "homoode_tf").rglob("*.py")}
+    names = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert set(package.packages) == {*names, "homoode_tf.recipes.configs"}
+
+
+def test_every_command_is_there(package):
+    lines = package.entry_points["console_scripts"]
+    commands = dict(re.split(r"\s*=\s*", line) for line in lines)
+    names = ("train", "compare", "plot", "predict", "convert")
+    assert set(commands) == {f"homoode-{name}" for name in names}
+    for place in commands.values():
+        module, _, function = place.partition(":")
+        assert callable(getattr(importlib.import_module(module), function))
+
+
+def test_the_layers_need_no_extra(package):
+    needed = "\n".join(package.install_requires)
+    assert not re.search("datasets|scikit|pillow|matplotlib", needed)
+    assert {"train", "plots", "test"} <= set(package.extras_require)
+    assert any("train" in line for line in package.extras_require["test"])
