@@ -109,9 +109,12 @@ def _header(name: str, key: str, path: str, member: zipfile.ZipInfo) -> tuple[tu
 
 
 def _split(arrays: Any, key: str, labels: np.ndarray, given: tuple, places, shape) -> Split:
+    with tf.device("CPU:0"):
+        classes = tf.constant(labels)
+
     def read(index):
         image = tf.reshape(tf.io.decode_raw(places.read(index), tf.uint8), given[1:])
-        return fit(image, shape), tf.constant(labels)[index]
+        return fit(image, shape), classes[index]
 
     def read_all():
         images = arrays[key].reshape(given)

@@ -138,7 +138,7 @@ class Augmentation(Settings):
         """
         if not (self.mixup or self.cutmix):
             return images, labels
-        seed = tf.cast(seed, tf.int64)
+        images, seed = tf.convert_to_tensor(images), tf.cast(seed, tf.int64)
         layer = _mixer(self.mixup, self.cutmix)
         transformation = layer.get_random_transformation(
             images, training=True, seed=_Draws(_fold_in(seed[:2], 3, seed[2]))

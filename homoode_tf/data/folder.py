@@ -146,6 +146,8 @@ class _Reader:
     def image(self, index: tf.Tensor) -> tf.Tensor:
         content = tf.io.read_file(self._paths[index])
         image = tf.io.decode_image(content, expand_animations=False)
+        # The fourth channel of a BMP holds anything.
+        image = image[..., : tf.where(tf.strings.substr(content, 0, 2) == "BM", 3, 4)]
         if self._is_turned:
             image = _turn(tf.cast(image, tf.float32), self._orientations[index])
         return fit(tf.ensure_shape(image, (None, None, None)), self._shape)

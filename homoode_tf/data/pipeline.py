@@ -14,7 +14,7 @@ import tensorflow as tf
 from homoode_tf.checks import check_integer
 from homoode_tf.data.augmentation import Augmentation
 from homoode_tf.data.settings import DataSettings
-from homoode_tf.data.source import Source, Statistics
+from homoode_tf.data.source import Source, Statistics, in_parallel
 from homoode_tf.data.statistics import mean_and_deviation, sums
 from homoode_tf.errors import InvalidValueError
 
@@ -194,7 +194,7 @@ class ImageData:
         batches = self._fetch("train", steps, choose, end - begin)
         if not augmentation.is_identity:
             augmentation.prepare()
-            batches = _in_parallel(tf.data.Dataset.zip(steps, batches), augment)
+            batches = in_parallel(tf.data.Dataset.zip(steps, batches), augment)
         return _finish(batches)
 
     def evaluation_batches(
@@ -243,11 +243,11 @@ class ImageData:
                 chosen = choose(step)
                 return tf.gather(images, chosen), tf.gather(labels, chosen)
 
-            return _in_parallel(steps, gather)
+            return in_parallel(steps, gather)
         # Image by image, so that what is decoded and not yet used is as little as can be.
         chosen = steps.map(choose)
         is_full = chosen.element_spec.shape[0] is not None
-        rows = _in_parallel(chosen.unbatch(), self._splits[split].read)
+        rows = in_parallel(chosen.unbatch(), self._splits[split].read)
         batches = rows.batch(size, drop_remainder=is_full)
         return batches.apply(tf.data.experimental.assert_cardinality(steps.cardinality()))
 
@@ -309,12 +309,6 @@ def _on_host(array: np.ndarray) -> tf.Tensor:
     """An eager tensor in host memory, which tf.data refers to instead of copying it."""
     with tf.device("CPU:0"):
         return tf.constant(array)
-
-
-def _in_parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:
-    # As it stands: to look for Python's `if` in Keras's layers would take seconds.
-    function = tf.autograph.experimental.do_not_convert(function)
-    return dataset.map(function, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def _finish(dataset: tf.data.Dataset) -> tf.data.Dataset:

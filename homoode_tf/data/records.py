@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 import pathlib
 import struct
@@ -14,6 +15,7 @@ import tensorflow as tf
 
 # Of a TFRecord: its length and that number's checksum before it, its checksum behind it.
 _BEFORE, _BEHIND = 12, 4
+_BATCH = 2**16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,15 +38,34 @@ class Records:
 
     def read(self, index: tf.Tensor) -> tf.Tensor:
         """Returns the bytes of a record, a scalar string, within a graph."""
-        with tf.device("CPU:0"):
-            paths, sizes, files, offsets, lengths = map(
-                tf.constant, (self.paths, self.sizes, self.files, self.offsets, self.lengths)
-            )
+        paths, sizes, files, offsets, lengths = self._tensors
         file, offset, length = files[index], offsets[index], lengths[index]
         found = tf.data.FixedLengthRecordDataset(
             paths[file], length, offset, sizes[file] - offset - length, buffer_size=length
         )
         return found.get_single_element()
+
+    @functools.cached_property
+    def _tensors(self) -> list[tf.Tensor]:
+        # Outside of any graph, in which they would be copied.
+        with tf.init_scope(), tf.device("CPU:0"):
+            columns = (self.paths, self.sizes, self.files, self.offsets, self.lengths)
+            return [tf.constant(column) for column in columns]
+
+    def interleaved(self, cycle_length: int, block_length: int) -> Records:
+        """Returns them in the order in which `tf.data.Dataset.interleave` reads the files."""
+        ends = np.searchsorted(self.files, np.arange(len(self.paths)), side="right")
+        starts = np.concatenate([[0], ends[:-1]])
+
+        def of_file(file):
+            return tf.data.Dataset.range(tf.constant(starts)[file], tf.constant(ends)[file])
+
+        order = tf.data.Dataset.range(len(self.paths)).interleave(
+            of_file, cycle_length=cycle_length, block_length=block_length
+        )
+        chosen = np.concatenate(list(order.batch(_BATCH).as_numpy_iterator()))
+        columns = (self.files[chosen], self.offsets[chosen], self.lengths[chosen])
+        return Records(self.paths, self.sizes, *columns)
 
 
 def of_tfrecords(paths: Sequence[pathlib.Path]) -> Records:

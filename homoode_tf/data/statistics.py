@@ -6,6 +6,8 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
+from homoode_tf.data.source import in_parallel
+
 # The catalog's figures have as many digits; a set given in another way is normalised alike.
 _DIGITS = 4
 # Of a channel that is the same in all images, by which nothing can be divided.
@@ -28,7 +30,7 @@ def sums(size: int, read: Callable[[tf.Tensor], tf.Tensor]) -> tuple[np.ndarray,
         pixels = tf.cast(read(index), tf.float64) / 255.0
         return index, tf.reduce_sum(tf.stack([pixels, pixels**2]), axis=(1, 2))
 
-    rows = tf.data.Dataset.range(size).map(of_one, num_parallel_calls=tf.data.AUTOTUNE)
+    rows = in_parallel(tf.data.Dataset.range(size), of_one)
     found = np.zeros((size, 2, rows.element_spec[1].shape[-1]))
     is_read = np.zeros(size, bool)
     for index, row in rows.ignore_errors().as_numpy_iterator():

@@ -21,7 +21,7 @@ from absl import logging
 from homoode_tf import disk
 from homoode_tf.checks import check_path
 from homoode_tf.data import catalog
-from homoode_tf.data.source import fit
+from homoode_tf.data.source import fit, in_parallel
 from homoode_tf.errors import InvalidValueError, UserError
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def supervised_keys(info: tfds.core.DatasetInfo) -> tuple[str, str]:
     if len(keys) != 2 or not all(map(isinstance, map(known.get, keys), kinds)):
         raise InvalidValueError(
             f"{info.name} of TFDS is no image classification: expected one image and one class "
-            f"label, found {', '.join(known) or features!r}"
+            f"label, found {', '.join(sorted(known)) or type(features).__name__}"
         )
     return tuple(keys)
 
@@ -164,10 +164,7 @@ def read_split(
         read_config=tfds.ReadConfig(try_autocache=False),
     )
     shape = shape or tuple(builder.info.features[keys[0]].shape)
-    dataset = dataset.map(
-        lambda example: (fit(example[keys[0]], shape), example[keys[1]]),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
+    dataset = in_parallel(dataset, lambda row: (fit(row[keys[0]], shape), row[keys[1]]))
     images = np.empty((expected, *shape), np.uint8)
     labels = np.empty(expected, np.int64)
     count = 0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ from homoode_tf.errors import InvalidValueError
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
+
+# How TFDS goes through the files of a split, so that what streams has the order of what is kept.
+_CYCLE, _BLOCK = 16, 16
 
 
 def open_tfds(
@@ -63,13 +67,16 @@ def _split(
     builder: tfds.core.DatasetBuilder, split: str, keys: tuple[str, str], shape: tuple
 ) -> Split:
     info = builder.info.splits[split]
-    index = {}
+
+    @functools.cache
+    def places() -> records.Records:
+        cycle = 1 if builder.info.disable_shuffling else _CYCLE
+        return records.of_tfrecords(info.filepaths).interleaved(cycle, _BLOCK)
 
     def read(number):
-        # Found when it is first needed: a set that fits into memory does without.
-        if not index:
-            index["places"] = records.of_tfrecords(info.filepaths)
-        example = builder.info.features.deserialize_example(index["places"].read(number))
+        with tf.init_scope():  # when it is first needed: a set that is kept does without
+            found = places()
+        example = builder.info.features.deserialize_example(found.read(number))
         return fit(example[keys[0]], shape), tf.cast(example[keys[1]], tf.int64)
 
     can_stream = str(builder.info.file_format.value) == "tfrecord"
