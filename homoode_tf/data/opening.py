@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from homoode_tf.data import arrays, catalog, folder, storage, tfds_source
-from homoode_tf.data.pipeline import ImageData
+from homoode_tf.data.pipeline import DataInfo, ImageData
 from homoode_tf.data.settings import DataSettings, is_image_data
 from homoode_tf.errors import InvalidValueError
 
@@ -20,7 +20,7 @@ def load(
     name: str | ImageData,
     *,
     data_dir: str | os.PathLike | None = None,
-    known: Mapping[str, Any] | None = None,
+    known: DataInfo | None = None,
     **fields: Any,
 ) -> ImageData:
     """Opens a data set that is on disk; nothing is ever downloaded here.
@@ -33,7 +33,7 @@ def load(
         `npz:FILE`, arrays; `tfds:NAME`, any image classification of TFDS; or an object with the
         interface of `ImageData`, which is returned as it is.
       data_dir: The folder of TFDS data sets; None is TFDS's default, `~/tensorflow_datasets`.
-      known: The fields of the `info` that an earlier call gave. Images that have changed since are
+      known: The `info` that an earlier call gave. Images that have changed since are
         refused, and nothing is measured again.
       **fields: `validation_fraction` (here 0.1), `test_fraction`, `image_size`, `cache_megabytes`:
         as in a config.
@@ -64,7 +64,7 @@ def load(
     kind, _, rest = settings.dataset.partition(":")
     size = settings.image_size
     if kind == "folder":
-        source = folder.open_folder(rest, size, None if known is None else known["left_out"])
+        source = folder.open_folder(rest, size, None if known is None else known.left_out)
     elif kind == "npz":
         source = arrays.open_npz(rest, size)
     elif kind == "tfds":
@@ -77,7 +77,7 @@ def load(
             return entry.open_images(data_dir, settings.validation_fraction)
         builder = storage.open_prepared(settings.dataset, data_dir)
         source = tfds_source.open_tfds(settings.dataset, builder, size, entry)
-    if known is not None and known["fingerprint"] not in ("", source.fingerprint):
+    if known is not None and known.fingerprint not in ("", source.fingerprint):
         raise InvalidValueError(
             f"{source.name} is not what it was when this run began: bring its images back, or "
             "begin another run with another --workdir"

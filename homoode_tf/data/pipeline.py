@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
@@ -82,9 +81,7 @@ class ImageData:
       (32, 8, 8, 1) (32,)
     """
 
-    def __init__(
-        self, source: Source, settings: DataSettings, known: Mapping[str, Any] | None = None
-    ):
+    def __init__(self, source: Source, settings: DataSettings, known: DataInfo | None = None):
         self._source, self._splits = source, source.splits
         self._parts = _divide(source, settings)
         pixels = sum(split.size for split in self._splits.values()) * math.prod(source.image_shape)
@@ -97,14 +94,14 @@ class ImageData:
             )
         self._read: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
         sizes = {f"num_{part}": indices.size for part, (_, indices) in self._parts.items()}
-        mean, std = (known["mean"], known["std"]) if known else self._statistics(source)
+        mean, std = (known.mean, known.std) if known else self._statistics(source)
         self.info = DataInfo(
             source.name,
             source.image_shape,
             len(source.class_names),
             source.class_names,
-            tuple(mean),
-            tuple(std),
+            mean,
+            std,
             **sizes,
             left_out=source.left_out,
             fingerprint=source.fingerprint,

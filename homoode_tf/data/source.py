@@ -95,10 +95,17 @@ def wanted_shape(
 
 
 def fit(image: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
-    """Returns uint8 images in the given shape: resized, where they are known not to have it."""
-    if tuple(image.shape[-3:]) == shape:
+    """Returns an image, or a batch of known shape, in the given one: resized where it is another."""
+    given = image.shape[-3:].as_list()
+    if tuple(given) == shape:
         return image
-    return resize_and_crop(image, shape[:2], shape[2])
+    if None not in given:
+        return resize_and_crop(image, shape[:2], shape[2])
+    return tf.cond(
+        tf.reduce_all(tf.shape(image) == shape),
+        lambda: tf.ensure_shape(tf.cast(image, tf.uint8), shape),
+        lambda: resize_and_crop(image, shape[:2], shape[2]),
+    )
 
 
 def in_parallel(dataset: tf.data.Dataset, function: Callable) -> tf.data.Dataset:

@@ -80,10 +80,10 @@ def test_optional_arrays_and_resizing(arrays, tmp_path):
 
 
 def test_a_file_that_was_changed_is_noticed_when_a_run_goes_on(arrays, npz, tmp_path):
-    known = vars(data.load(f"npz:{npz}").info)
+    known = data.load(f"npz:{npz}").info
     changed = arrays | {"y_test": arrays["y_test"][::-1]}
     np.savez(tmp_path / "digits.npz", **changed)
-    assert data.load(f"npz:{npz}", known=known).info.mean == known["mean"]
+    assert data.load(f"npz:{npz}", known=known).info.mean == known.mean
     with pytest.raises(ValueError, match="is not what it was when this run began"):
         data.load(f"npz:{tmp_path / 'digits.npz'}", known=known)
 

@@ -121,7 +121,7 @@ def test_two_workers_read_disjoint_shards_of_a_batch(streamed, folder, tmp_path)
 def test_a_run_that_goes_on_measures_nothing_and_notices_changes(
     folder, kept, tmp_path, monkeypatch
 ):
-    known = vars(kept.info)
+    known = kept.info
     monkeypatch.delattr("homoode_tf.data.folder.sums")
     assert data.load(f"folder:{folder}", known=known, **SIZE).info == kept.info
     copy = shutil.copytree(folder, tmp_path / folder.name)

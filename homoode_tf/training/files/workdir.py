@@ -132,10 +132,10 @@ class Workdir:
         )
 
     def write_data(self, info: Any) -> None:
-        """Writes `data.json` of a data set's `info`, as of `data.DataInfo`."""
+        """Writes `data.json` of a data set's `info`, a `DataInfo` or the like."""
         _write_json(self.data, {name: getattr(info, name, "") for name in _DATA_FIELDS})
 
-    def read_data(self) -> dict[str, Any] | None:
+    def read_data(self) -> DataInfo | None:
         """Returns what the run knows of its images; None where it has not begun, or is an old one.
 
         Raises:
@@ -143,7 +143,13 @@ class Workdir:
         """
         if not self.data.exists():
             return None
-        return read_json(self.data, "Remove it: it is written anew from the images.")
+        advice = "Remove it: it is written anew from the images."
+        values = read_json(self.data, advice)
+        fields: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        try:
+            return DataInfo(**fields)
+        except TypeError as error:
+            raise WorkdirError(f"{self.data} cannot be read: {error}. {advice}") from error
 
     def read_result(self) -> dict[str, Any] | None:
         """Returns the result of a complete run, and None while there is none.
