@@ -21,7 +21,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m homoode_tf.data",
         description="Downloads and prepares data sets.",
-        epilog=f"Data sets: {', '.join(catalog.names())}.",
+        epilog=f"Data sets: {', '.join(catalog.names())}, and tfds:NAME for any of TFDS.",
     )
     parser.add_argument("names", nargs="+", metavar="NAME", help="a data set, see below")
     parser.add_argument(
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     for name in options.names:
         try:
-            catalog.find(name)
+            storage.check_name(name)
         except UserError as error:
             parser.error(str(error))
     results = [_prepare(name, options.data_dir) for name in options.names]
@@ -48,7 +48,8 @@ def _prepare(name: str, data_dir: str | None) -> bool:
             print("Run the same command again with a network.", file=sys.stderr)
         return False
     sizes = ", ".join(f"{split} {info.num_examples}" for split, info in builder.info.splits.items())
-    shape = "x".join(str(size) for size in builder.info.features["image"].shape)
+    image, _ = storage.supervised_keys(builder.info)
+    shape = "x".join(str(size or "?") for size in builder.info.features[image].shape)
     print(f"{builder.info.full_name}: images of {shape}, {sizes}, in {builder.data_dir}")
     return True
 

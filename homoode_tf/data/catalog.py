@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from homoode_tf.data.source import WAYS
 from homoode_tf.errors import InvalidValueError
 
 
@@ -49,7 +50,9 @@ _ENTRIES = (
         "tiny_imagenet", (64, 64, 3), 200, (0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)
     ),
 )
-_CATALOG = {entry.name: entry for entry in _ENTRIES}
+# Of the project.
+ENTRIES = {entry.name: entry for entry in _ENTRIES}
+_CATALOG = dict(ENTRIES)
 
 
 def register(entry: CatalogEntry) -> None:
@@ -69,14 +72,14 @@ def register(entry: CatalogEntry) -> None:
       >>> "emnist" in names()
       True
     """
-    if entry.name in {known.name for known in _ENTRIES}:
+    if entry.name in ENTRIES:
         raise InvalidValueError(f"dataset {entry.name!r} is there already; choose another name.")
     _CATALOG[entry.name] = entry
 
 
 def is_own(name: str) -> bool:
     """Whether a data set is one that `register` has made known."""
-    return name in _CATALOG and _CATALOG[name] not in _ENTRIES
+    return name in _CATALOG and name not in ENTRIES
 
 
 def names() -> tuple[str, ...]:
@@ -101,5 +104,12 @@ def find(name: str) -> CatalogEntry:
     if isinstance(name, str) and name in _CATALOG:
         return _CATALOG[name]
     closest = difflib.get_close_matches(str(name).lower(), _CATALOG, n=1)
+    path = os.path.expanduser(str(name))
+    if os.path.isdir(path):
+        closest = [f"folder:{name}"]
+    elif os.path.isfile(path):
+        closest = [f"npz:{name}"]
     suggestion = f" Did you mean {closest[0]!r}?" if closest else ""
-    raise InvalidValueError(f"unknown dataset {name!r}; known: {', '.join(_CATALOG)}.{suggestion}")
+    raise InvalidValueError(
+        f"unknown dataset {name!r}; {WAYS}; known: {', '.join(_CATALOG)}.{suggestion}"
+    )

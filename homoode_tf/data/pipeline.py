@@ -1,23 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From arrays in memory to batches: division, shuffling, sharding, augmentation, prefetching."""
+"""From images to batches: division, shuffling, sharding, augmentation, prefetching."""
 
 from __future__ import annotations
 
 import dataclasses
-import os
-from typing import TYPE_CHECKING
+import math
+from collections.abc import Callable
 
 import numpy as np
 import tensorflow as tf
 
 from homoode_tf.checks import check_integer
-from homoode_tf.data import catalog, storage
-from homoode_tf.data.augmentation import Augmentation, crop_and_flip
-from homoode_tf.data.settings import DataSettings, is_image_data
+from homoode_tf.data.augmentation import Augmentation
+from homoode_tf.data.settings import DataSettings
+from homoode_tf.data.source import Source, Statistics, in_parallel
+from homoode_tf.data.statistics import mean_and_deviation, sums
 from homoode_tf.errors import InvalidValueError
-
-if TYPE_CHECKING:
-    import tensorflow_datasets as tfds
 
 # Which images are for validation is part of the experiment's definition: it does not change with
 # the run's seed, so that runs with different seeds can be compared and averaged.
@@ -42,6 +40,8 @@ class DataInfo:
       num_train: Images in the part of the train split that is trained on.
       num_validation: Images in the part of the train split that is kept for validation.
       num_test: Images in the test split.
+      left_out: The files that are not used, because they are damaged.
+      fingerprint: Changes with the images.
     """
 
     name: str
@@ -53,104 +53,58 @@ class DataInfo:
     num_train: int
     num_validation: int
     num_test: int
-
-
-def load(
-    name: str | ImageData,
-    *,
-    data_dir: str | os.PathLike | None = None,
-    validation_fraction: float = 0.1,
-) -> ImageData:
-    """Opens a data set that is on disk; nothing is ever downloaded here.
-
-    `digits` is made on the spot from what scikit-learn carries. All others are fetched once with
-    `python -m homoode_tf.data NAME`.
-
-    Args:
-      name: One of `homoode_tf.data.names()`, or an object with the interface of `ImageData`, which
-        is returned as it is.
-      data_dir: The folder of TFDS data sets; None is TFDS's default, `~/tensorflow_datasets`.
-      validation_fraction: The share of the train split that is kept for validation, 0 < f < 1.
-
-    Returns:
-      The data set, no image read yet.
-
-    Raises:
-      InvalidValueError: Unknown name, or a fraction that leaves a part empty.
-      DataNotFoundError: The data set is not in `data_dir`; the message says how to fetch it.
-      OSError: `digits` cannot be written to `data_dir`.
-
-    Example:
-      >>> digits = load("digits")
-      >>> digits.info.image_shape, digits.info.num_train
-      ((8, 8, 1), 1293)
-    """
-    settings = DataSettings(name, validation_fraction)
-    dataset = settings.dataset
-    if is_image_data(dataset):
-        return dataset
-    entry = catalog.find(dataset)
-    if entry.open_images is not None:
-        return entry.open_images(data_dir, settings.validation_fraction)
-    return ImageData(entry, storage.open_prepared(dataset, data_dir), settings.validation_fraction)
+    left_out: tuple[str, ...] = ()
+    fingerprint: str = ""
 
 
 class ImageData:
     """A data set's train, validation and test images; made by `load`.
 
-    The train split is divided by a fixed permutation into a train and a validation part. A split
-    is read when it is first needed and then kept in memory as uint8: training never touches the
-    test split.
+    Where there is no validation or no test split, its images are taken from the train split by a
+    fixed permutation. A split is read when it is first needed and then kept in memory as uint8:
+    training never touches the test split. Sets above `cache_megabytes` are never kept: each batch
+    is read and decoded when its time comes, in parallel, and is the same.
+
+    Args:
+      source: What is on the disk.
+      settings: The fields of a config.
+      known: What `info` was when a run began, so that nothing is measured again.
 
     Attributes:
       info: The `DataInfo` of the data set.
 
     Example:
-      >>> digits = load("digits")
+      >>> from homoode_tf import data
+      >>> digits = data.load("digits")
       >>> for images, labels in digits.train_batches(32, seed=0, num_steps=1):
       ...     print(images.shape, labels.shape)
       (32, 8, 8, 1) (32,)
     """
 
-    def __init__(
-        self,
-        entry: catalog.CatalogEntry,
-        builder: tfds.core.DatasetBuilder,
-        validation_fraction: float,
-    ):
-        features, splits = builder.info.features, builder.info.splits
-        found = (tuple(features["image"].shape), features["label"].num_classes)
-        if found != (entry.image_shape, entry.num_classes):
+    def __init__(self, source: Source, settings: DataSettings, known: DataInfo | None = None):
+        self._source, self._splits = source, source.splits
+        self._parts = _divide(source, settings)
+        pixels = sum(split.size for split in self._splits.values()) * math.prod(source.image_shape)
+        self._streams = pixels > 1e6 * settings.cache_megabytes
+        if self._streams and any(split.read is None for split in self._splits.values()):
             raise InvalidValueError(
-                f"{builder.data_dir} holds images of shape {found[0]} in {found[1]} classes, "
-                f"but {entry.name} has {entry.image_shape} in {entry.num_classes}"
+                f"{source.name} needs {pixels / 1e6:.0f} MB, more than config.cache_megabytes="
+                f"{settings.cache_megabytes}, and its images cannot be read one by one: raise the "
+                "limit, or save arrays by np.savez, which packs nothing, and data sets as TFRecords"
             )
-        total = splits["train"].num_examples
-        num_validation = round(total * validation_fraction)
-        if not 0 < num_validation < total:
-            raise InvalidValueError(
-                f"validation_fraction {validation_fraction} of the {total} images in the train "
-                f"split of {entry.name} is {num_validation}: it must leave both parts at least one"
-            )
-        # RandomState and not default_rng: its stream is frozen for good.
-        order = np.random.RandomState(_VALIDATION_SEED).permutation(total)
-        self._indices = {
-            "train": np.sort(order[num_validation:]),
-            "validation": np.sort(order[:num_validation]),
-            "test": np.arange(splits["test"].num_examples),
-        }
-        self._builder = builder
         self._read: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
+        sizes = {f"num_{part}": indices.size for part, (_, indices) in self._parts.items()}
+        mean, std = (known.mean, known.std) if known else self._statistics(source)
         self.info = DataInfo(
-            name=entry.name,
-            image_shape=entry.image_shape,
-            num_classes=entry.num_classes,
-            class_names=tuple(features["label"].names),
-            mean=entry.mean,
-            std=entry.std,
-            num_train=total - num_validation,
-            num_validation=num_validation,
-            num_test=splits["test"].num_examples,
+            source.name,
+            source.image_shape,
+            len(source.class_names),
+            source.class_names,
+            mean,
+            std,
+            **sizes,
+            left_out=source.left_out,
+            fingerprint=source.fingerprint,
         )
 
     def steps_per_epoch(self, batch_size: int) -> int:
@@ -213,11 +167,10 @@ class ImageData:
         check_integer("seed", seed, at_least=0)
         begin, end = _shard_bounds(batch_size, shard)
         augmentation = augmentation or Augmentation()
-        images, labels = self._tensors("train")
-        part = _on_host(self._indices["train"])
+        part = _on_host(self._parts["train"][1])
         last = tf.constant(self.info.num_train - 1, tf.int64)
 
-        def make_batch(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        def choose(step: tf.Tensor) -> tf.Tensor:
             epoch, position = step // steps_per_epoch, step % steps_per_epoch
             order = tf.raw_ops.RandomIndexShuffle(
                 index=position * batch_size + tf.range(begin, end, dtype=tf.int64),
@@ -225,17 +178,21 @@ class ImageData:
                 max_index=last,
                 rounds=_SHUFFLE_ROUNDS,
             )
-            chosen = tf.gather(part, order)
-            batch = tf.gather(images, chosen)
-            if not augmentation.is_identity:
-                # Drawn for the global batch: the shards together make up the undivided batch.
-                offsets, flips = augmentation.draw(batch_size, tf.stack([seed, step]))
-                batch = crop_and_flip(
-                    batch, offsets[begin:end], flips[begin:end], augmentation.crop_padding
-                )
-            return batch, tf.gather(labels, chosen)
+            return tf.gather(part, order)
 
-        return _map_in_parallel(tf.data.Dataset.range(first_step, num_steps), make_batch)
+        def augment(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, ...]:
+            # Drawn for the global batch: the shards together make up the undivided batch.
+            images = augmentation(batch[0], tf.stack([seed, step]), begin, batch_size)
+            return augmentation.mix(
+                images, batch[1], tf.stack([seed, step, begin]), self.info.num_classes
+            )
+
+        steps = tf.data.Dataset.range(first_step, num_steps)
+        batches = self._fetch("train", steps, choose, end - begin)
+        if not augmentation.is_identity:
+            augmentation.prepare()
+            batches = in_parallel(tf.data.Dataset.zip(steps, batches), augment)
+        return _finish(batches)
 
     def evaluation_batches(
         self, split: str, batch_size: int, shard: tuple[int, int] = (0, 1)
@@ -263,22 +220,86 @@ class ImageData:
             )
         check_integer("batch_size", batch_size, at_least=1)
         begin, end = _shard_bounds(batch_size, shard)
-        images, labels = self._tensors("test" if split == "test" else "train")
-        part = _on_host(self._indices[split])
+        part = _on_host(self._parts[split][1])
 
-        def make_batch(start: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            chosen = part[start : start + (end - begin)]
-            return tf.gather(images, chosen), tf.gather(labels, chosen)
+        def choose(start: tf.Tensor) -> tf.Tensor:
+            return part[start : start + (end - begin)]
 
-        starts = tf.data.Dataset.range(begin, self._indices[split].size, batch_size)
-        return _map_in_parallel(starts, make_batch)
+        starts = tf.data.Dataset.range(begin, part.shape[0], batch_size)
+        return _finish(self._fetch(split, starts, choose, end - begin))
+
+    def _fetch(
+        self, part: str, steps: tf.data.Dataset, choose: Callable, size: int
+    ) -> tf.data.Dataset:
+        """The batches of the images that `choose` names for each step: `size` of them, or fewer."""
+        split = self._parts[part][0]
+        if not self._streams:
+            images, labels = self._tensors(split)
+
+            def gather(step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+                chosen = choose(step)
+                return tf.gather(images, chosen), tf.gather(labels, chosen)
+
+            return in_parallel(steps, gather)
+        # Image by image, so that what is decoded and not yet used is as little as can be.
+        chosen = steps.map(choose)
+        is_full = chosen.element_spec.shape[0] is not None
+        rows = in_parallel(chosen.unbatch(), self._splits[split].read)
+        batches = rows.batch(size, drop_remainder=is_full)
+        return batches.apply(tf.data.experimental.assert_cardinality(steps.cardinality()))
 
     def _tensors(self, split: str) -> tuple[tf.Tensor, tf.Tensor]:
         """The images and labels of a split on disk, read at the first call."""
         if split not in self._read:
-            arrays = storage.read_split(self._builder, split)
-            self._read[split] = tuple(_on_host(array) for array in arrays)
+            images, labels = self._splits[split].read_all()
+            if not 0 <= labels.min() <= labels.max() < len(self._source.class_names):
+                raise InvalidValueError(
+                    f"split {split!r} of {self._source.name} has labels from {labels.min()} to "
+                    f"{labels.max()}, but there are {len(self._source.class_names)} classes"
+                )
+            self._read[split] = _on_host(images), _on_host(labels)
         return self._read[split]
+
+    def _statistics(self, source: Source) -> Statistics:
+        """Mean and deviation over the images of the train split that are not for the test."""
+        parts = [where for part, where in self._parts.items() if part != "test"]
+        chosen = np.sort(np.concatenate([indices for split, indices in parts if split == "train"]))
+        if source.statistics is not None:
+            return source.statistics(chosen)
+        order = _on_host(chosen)
+        if self._streams:
+            read = self._splits["train"].read
+        else:
+            images = self._tensors("train")
+
+            def read(index):
+                return tuple(tensor[index] for tensor in images)
+
+        moments, is_read = sums(chosen.size, lambda number: read(order[number])[0])
+        if not is_read.all():
+            raise OSError(f"{source.name} is damaged: {np.sum(~is_read)} images cannot be read")
+        return mean_and_deviation(moments, source.image_shape)
+
+
+def _divide(source: Source, settings: DataSettings) -> dict[str, tuple[str, np.ndarray]]:
+    """Returns for each part the split that it is taken from, and which images of it."""
+    total = source.splits["train"].size
+    # RandomState and not default_rng: its stream is frozen for good.
+    order, parts = np.random.RandomState(_VALIDATION_SEED).permutation(total), {}
+    for part in _EVALUATION_SPLITS:
+        if part in source.splits:
+            parts[part] = (part, np.arange(source.splits[part].size))
+            continue
+        fraction = getattr(settings, f"{part}_fraction")
+        number = round(total * fraction)
+        if not 0 < number < order.size:
+            raise InvalidValueError(
+                f"{part}_fraction {fraction} of the {total} images in the train split of "
+                f"{source.name} is {number}: it must leave both parts at least one"
+            )
+        parts[part] = ("train", np.sort(order[:number]))
+        order = order[number:]
+    return {"train": ("train", np.sort(order)), **parts}
 
 
 def _on_host(array: np.ndarray) -> tf.Tensor:
@@ -287,10 +308,9 @@ def _on_host(array: np.ndarray) -> tf.Tensor:
         return tf.constant(array)
 
 
-def _map_in_parallel(dataset: tf.data.Dataset, make_batch) -> tf.data.Dataset:
+def _finish(dataset: tf.data.Dataset) -> tf.data.Dataset:
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
-    dataset = dataset.map(make_batch, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
     return dataset.prefetch(tf.data.AUTOTUNE).with_options(options)
 
 

@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import io
 import os
+import re
 import shlex
 import urllib.error
 import urllib.parse
@@ -19,13 +21,16 @@ from absl import logging
 from homoode_tf import disk
 from homoode_tf.checks import check_path
 from homoode_tf.data import catalog
+from homoode_tf.data.source import fit, in_parallel
 from homoode_tf.errors import InvalidValueError, UserError
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds
 
+PREFIX = "tfds:"
 _READ_BATCH = 1024
 _CONNECTION_TIMEOUT = 10  # seconds
+_VERSION = re.compile(r"\d+\.\d+\.\d+")
 
 
 class DataNotFoundError(UserError, FileNotFoundError):
@@ -36,14 +41,15 @@ def prepare(name: str, data_dir: str | os.PathLike | None = None) -> tfds.core.D
     """Writes a data set to disk where it is not there yet, downloading what it needs.
 
     Args:
-      name: One of `names()`.
+      name: One of `names()`, or `tfds:NAME` for any image classification of TFDS.
       data_dir: The folder of TFDS data sets; None is TFDS's default, `~/tensorflow_datasets`.
 
     Returns:
       The TFDS builder of the prepared data set.
 
     Raises:
-      InvalidValueError: The name is unknown.
+      InvalidValueError: The name is unknown, the data set is no image classification, or
+        `data_dir` is a folder of something else.
       OSError: `data_dir` cannot be written, there is no network (ConnectionError), or the user's
         own download is not where it should be (FileNotFoundError).
 
@@ -53,7 +59,7 @@ def prepare(name: str, data_dir: str | os.PathLike | None = None) -> tfds.core.D
     """
     import tensorflow_datasets as tfds
 
-    catalog.find(name)
+    check_name(name)
     data_dir = _resolve(data_dir)
     found = _open(name, data_dir)
     if found is not None:
@@ -62,6 +68,7 @@ def prepare(name: str, data_dir: str | os.PathLike | None = None) -> tfds.core.D
     # others are made from their authors' files.
     config = tfds.download.DownloadConfig(try_download_gcs=False)
     builder = _source_builder(name, data_dir)
+    supervised_keys(builder.info)
     _require_network(builder, data_dir)
     try:
         with _silence() if name == "digits" else contextlib.nullcontext():
@@ -80,11 +87,11 @@ def open_prepared(name: str, data_dir: str | os.PathLike | None) -> tfds.core.Da
     """Returns the builder of a data set on disk; `digits` is written there first if need be.
 
     Raises:
-      InvalidValueError: The name is unknown.
+      InvalidValueError: The name is unknown, or `data_dir` is a folder of something else.
       DataNotFoundError: The data set is not in `data_dir`.
       OSError: `digits` cannot be written to `data_dir`; a PermissionError for example.
     """
-    catalog.find(name)
+    check_name(name)
     resolved = _resolve(data_dir)
     found = _open(name, resolved)
     if found is not None:
@@ -102,12 +109,42 @@ def open_prepared(name: str, data_dir: str | os.PathLike | None) -> tfds.core.Da
         ) from error
 
 
-def read_split(builder: tfds.core.DatasetBuilder, split: str) -> tuple[np.ndarray, np.ndarray]:
+def supervised_keys(info: tfds.core.DatasetInfo) -> tuple[str, str]:
+    """Returns the names of the image and of the label in the examples of a data set.
+
+    Raises:
+      InvalidValueError: It is no image classification.
+    """
+    import tensorflow_datasets as tfds
+
+    features = info.features
+    known = dict(features.items()) if isinstance(features, tfds.features.FeaturesDict) else {}
+    kinds = (tfds.features.Image, tfds.features.ClassLabel)
+    keys = info.supervised_keys
+    if keys is None:  # The only ones of their kind.
+        keys = [[k for k, feature in known.items() if isinstance(feature, kind)] for kind in kinds]
+        keys = [names[0] if len(names) == 1 else "" for names in keys]
+    if len(keys) != 2 or not all(map(isinstance, map(known.get, keys), kinds)):
+        raise InvalidValueError(
+            f"{info.name} of TFDS is no image classification: expected one image and one class "
+            f"label, found {', '.join(sorted(known)) or type(features).__name__}"
+        )
+    return tuple(keys)
+
+
+def read_split(
+    builder: tfds.core.DatasetBuilder,
+    split: str,
+    keys: tuple[str, str] = ("image", "label"),
+    shape: tuple[int, int, int] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """Reads a whole split into memory, in the order in which it lies on disk.
 
     Args:
       builder: The builder of a prepared data set.
       split: "train" or "test".
+      keys: Of the image and of the label, as `supervised_keys` gives them.
+      shape: What the images are brought to; None leaves them as they are.
 
     Returns:
       images: uint8 array (examples, height, width, channels).
@@ -126,16 +163,17 @@ def read_split(builder: tfds.core.DatasetBuilder, split: str) -> tuple[np.ndarra
         # TFDS's own cache would keep a second copy in memory.
         read_config=tfds.ReadConfig(try_autocache=False),
     )
-    images = np.empty((expected, *builder.info.features["image"].shape), np.uint8)
+    shape = shape or tuple(builder.info.features[keys[0]].shape)
+    dataset = in_parallel(dataset, lambda row: (fit(row[keys[0]], shape), row[keys[1]]))
+    images = np.empty((expected, *shape), np.uint8)
     labels = np.empty(expected, np.int64)
     count = 0
     problem = None
     try:
         for batch in dataset.batch(_READ_BATCH).prefetch(1).as_numpy_iterator():
-            size = batch["label"].size
+            size = len(batch[1])
             if count + size <= expected:
-                images[count : count + size] = batch["image"]
-                labels[count : count + size] = batch["label"]
+                images[count : count + size], labels[count : count + size] = batch
             count += size
     except tf.errors.OpError as error:
         problem = error
@@ -155,7 +193,32 @@ def _resolve(data_dir: str | os.PathLike | None) -> str:
     if not os.fspath(data_dir):
         raise InvalidValueError("data_dir must be a folder, got an empty name")
     # TFDS reads from other file systems too.
-    return check_path("data_dir", data_dir, remote=True)
+    data_dir = check_path("data_dir", data_dir, remote=True)
+    if os.path.isdir(data_dir) and not _is_for_data_sets(data_dir):
+        raise InvalidValueError(
+            f"data_dir {data_dir!r} holds no TFDS data sets but other things: give an empty or a "
+            f"new folder; to train on images in it, --config.dataset=folder:{data_dir}"
+        )
+    return data_dir
+
+
+def _is_for_data_sets(folder: str) -> bool:
+    """Whether a folder is empty, or TFDS has written to it: nothing goes among a user's images."""
+    names = [name for name in os.listdir(folder) if not name.startswith(".")]
+    versions = (
+        path
+        for depth in ("*/*/", "*/*/*/")  # NAME/VERSION, NAME/CONFIG/VERSION
+        for path in glob.iglob(os.path.join(folder, depth))
+        if _VERSION.match(os.path.basename(os.path.dirname(path)))
+    )
+    known = {"downloads", *catalog.names()}
+    return not names or not known.isdisjoint(names) or any(versions)
+
+
+def check_name(name: str) -> None:
+    """Refuses, with an `InvalidValueError`, what is neither in the catalog nor `tfds:NAME`."""
+    if not (isinstance(name, str) and name.startswith(PREFIX)):
+        catalog.find(name)
 
 
 def _source_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
@@ -165,15 +228,20 @@ def _source_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
     import homoode_tf.data.digits
     import homoode_tf.data.tiny_imagenet  # noqa: F401  (both register their builders)
 
-    return tfds.builder(name, data_dir=data_dir, try_gcs=False)
+    try:
+        return tfds.builder(name.removeprefix(PREFIX), data_dir=data_dir, try_gcs=False)
+    except tfds.core.registered.DatasetNotFoundError:
+        raise InvalidValueError(
+            f"TFDS knows no data set {name.removeprefix(PREFIX)!r}; tfds.list_builders() lists them"
+        ) from None
 
 
 def _open(name: str, data_dir: str) -> tfds.core.DatasetBuilder | None:
     """The builder of the data set in `data_dir`, from its files alone, or None."""
     import tensorflow_datasets as tfds
 
-    wanted = name
-    if name == "digits":
+    wanted = name.removeprefix(PREFIX)
+    if wanted == "digits":
         from homoode_tf.data.digits import Digits
 
         # Of this version only: another one may be divided otherwise.

@@ -23,6 +23,7 @@ from homoode_tf.layers import (
     TimedConvDynamics,
     initial_point,
 )
+from homoode_tf.models.stem import STRIDES, check_strides
 from homoode_tf.settings import Settings, count, fraction, not_negative, positive, setting
 from homoode_tf.solvers import fixed_point
 
@@ -50,11 +51,6 @@ def _part(default: str, meaning: str, names: Iterable[str], kind: type = keras.l
     """Declares a field that identifies a layer, a built-in one or one's own."""
     check = functools.partial(_identify, kind=kind, names=names)
     return setting(default, meaning, check=check, allowed=f"{', '.join(names)}, or one's own")
-
-
-def _check_strides(name: str, value: Any) -> None:
-    if not isinstance(value, list | tuple) or len(value) != 2 or not set(value) <= {1, 2}:
-        raise InvalidValueError(f"{name} must be two numbers, each 1 or 2, got {value!r}.")
 
 
 def _solving(kind: Any, names: tuple[str, ...], gradients: tuple[str, ...]) -> dict[str, Any]:
@@ -138,9 +134,9 @@ class ModelSettings(Settings):
     head_channels: int = count(256, "Of the head's 1x1 convolution.", below=_CHANNELS_END)
     stem_strides: tuple = setting(
         (1, 2),
-        "Of the stem's two convolutions.",
-        check=_check_strides,
-        allowed="two numbers, each 1 or 2",
+        "Of the stem's convolutions, one each: a state of 8 to 28 pixels is meant.",
+        check=check_strides,
+        allowed=STRIDES,
     )
     groups: int = count(32, "Of the group normalisations; divides `channels`.")
     dropout_rate: float = fraction(0.1, "Dropout of the dynamics.")

@@ -2,6 +2,7 @@
 """From an image to the condition."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
@@ -10,14 +11,27 @@ from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers import BatchNormalization
 from homoode_tf.models.initializers import BATCH_NORM_EPSILON, kernel_initializer
 
+STRIDES = "one to eight numbers, each 1 or 2"
+
+
+def check_strides(name: str, value: Any) -> None:
+    """Refuses, with an `InvalidValueError`, what are no strides of a stem."""
+    if not (
+        isinstance(value, list | tuple)
+        and 1 <= len(value) <= 8
+        and all(stride in (1, 2) for stride in value)
+    ):
+        raise InvalidValueError(f"{name} must be {STRIDES}, got {value!r}.")
+
 
 @keras.saving.register_keras_serializable(package="homoode_tf")
 class Stem(keras.layers.Layer):
-    """Two 3x3 convolutions with batch norm and ReLU that turn an image into the condition x.
+    """3x3 convolutions with batch norm and ReLU that turn an image into the condition x.
 
     Args:
-        channels: Channels of both convolutions.
-        strides: Stride of each convolution; (1, 2) halves the image once.
+        channels: Channels of each convolution.
+        strides: Stride of each; (1, 2), the paper's two, halve the image once, (2, 2, 2) bring 224
+            pixels to 28.
         batch_norm_momentum: Share of the past in the running moments, in Keras's sense.
         synchronized: Whether batch norm takes its moments over the batch of all replicas.
         **kwargs: Keras layer arguments.
@@ -43,10 +57,7 @@ class Stem(keras.layers.Layer):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        if len(strides) != 2 or any(stride not in (1, 2) for stride in strides):
-            raise InvalidValueError(
-                f"strides must be two numbers, each 1 or 2, got {tuple(strides)!r}."
-            )
+        check_strides("strides", strides)
         check_integer("channels", channels, at_least=1)
         check_number("batch_norm_momentum", batch_norm_momentum, at_least=0, at_most=1)
         self.channels = int(channels)

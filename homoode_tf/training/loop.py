@@ -52,7 +52,7 @@ def train(
         What stands in `result.json`: dataset, model, parameters (without the initial point's),
         precision, initial_point_parameters, steps, examples_per_second (of training steps after
         the first), seconds (in all), validation_accuracy, test_accuracy, test_loss, test_examples,
-        nfe_forward and nfe_backward (means over the training steps of the last epoch),
+        class_names, nfe_forward and nfe_backward (means over the training steps of the last epoch),
         peak_memory_mb.
 
     Raises:
@@ -93,6 +93,7 @@ def train(
             folder.clean()
         record = run.restore_or_initialise()
         if run.is_chief:
+            folder.write_data(run.images.info)
             folder.claim(config)
         clock.continue_from(record.clock)
         with (
@@ -255,6 +256,7 @@ def _conclude(
         "test_accuracy": test["accuracy"],
         "test_loss": test["loss"],
         "test_examples": test["examples"],
+        "class_names": list(run.images.info.class_names),
         "nfe_forward": round(last_epoch["nfe_forward"], 2),
         "nfe_backward": round(last_epoch["nfe_backward"], 2),
         "peak_memory_mb": round(clock.peak_memory_mb, 1),

@@ -31,10 +31,11 @@ def make_gradient(
 
     Returns:
         A function of a replica's images, uint8 of shape (n, height, width, channels), its labels,
-        int64 of shape (n,), and a factor, or None, by which the loss is multiplied and the
-        gradients are divided again, so that those in half precision do not underflow. Called in
-        replica context it returns this replica's shares of the gradients of `task_variables`, of
-        those of `initial_point_variables`, and of the metrics in the order of `MetricSums`.
+        int64 of shape (n,) or shares of shape (n, classes), and a factor, or None, by which the
+        loss is multiplied and the gradients are divided again, so that those in half precision do
+        not underflow. Called in replica context it returns this replica's shares of the gradients
+        of `task_variables`, of those of `initial_point_variables`, and of the metrics in the order
+        of `MetricSums`.
     """
     num_parts = settings.accumulation_steps
     share = 1.0 / (num_replicas * num_parts)
@@ -53,7 +54,7 @@ def make_gradient(
         gradients = tape.gradient(loss, variables, unconnected_gradients=zero)
         metrics = [
             share,
-            tf.cast(tf.size(labels), tf.float32),
+            tf.cast(tf.shape(labels)[0], tf.float32),
             tf.reduce_sum(entropies),
             tf.reduce_sum(correct(labels, logits)),
             added_loss,
@@ -114,11 +115,14 @@ def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, label_smoothing: float =
     With smoothing s and C classes the target is (1 - s) one_hot(label) + s / C.
 
     Args:
-        labels: int64 tensor of shape (batch,).
+        labels: int64 tensor of shape (batch,), or the classes' shares as the logits' shape.
         logits: float32 tensor of shape (batch, classes).
         label_smoothing: s, in [0, 1).
     """
-    entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    if labels.shape.rank == 2:
+        entropies = tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    else:
+        entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
     if label_smoothing == 0:
         return entropies
     uniform = -tf.reduce_mean(tf.nn.log_softmax(logits), axis=-1)
@@ -126,5 +130,7 @@ def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, label_smoothing: float =
 
 
 def correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-    """Returns 1 for each image whose largest logit is its label's, else 0; float32 as above."""
+    """Returns 1 for each image whose largest logit is its label's, else 0; all as above."""
+    if labels.shape.rank == 2:
+        labels = tf.argmax(labels, axis=-1)
     return tf.cast(tf.equal(tf.argmax(logits, axis=-1), labels), tf.float32)

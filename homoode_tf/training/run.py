@@ -76,7 +76,10 @@ class Run:
         code = {"the code": __version__, "TensorFlow": tf.__version__}
         agreement.check(self.strategy, config | code)
         self.images = data.load(
-            settings.dataset, data_dir=data_dir, validation_fraction=settings.validation_fraction
+            settings.dataset,
+            data_dir=data_dir,
+            known=workdir.read_data(),
+            **{name: getattr(settings, name) for name in data.FIELDS},
         )
         info = self.images.info
         size, padding = min(info.image_shape[:2]), settings.augmentation.crop_padding

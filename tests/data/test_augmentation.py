@@ -122,3 +122,53 @@ def test_sizes_unknown_when_traced():
 def test_bad_arguments(arguments, kind, message):
     with pytest.raises(kind, match=message):
         Augmentation(**arguments)
+
+
+MORE = Augmentation(rand_augment=2, rand_augment_strength=0.6, cutout=0.25)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rand_augment_and_cutout_are_functions_of_seed_and_place(channels):
+    shape = (6, 16, 12, channels)
+    images = np.random.default_rng(0).integers(50, 256, shape).astype(np.uint8)
+    changed = MORE(images, seed=(3, 5)).numpy()
+    assert changed.shape == shape and changed.dtype == np.uint8
+    assert all((one != other).any() for one, other in zip(changed, images, strict=True))
+    np.testing.assert_array_equal(MORE(images, seed=(3, 5)), changed)
+    np.testing.assert_array_equal(MORE(images[2:5], (3, 5), first=2, batch_size=6), changed[2:5])
+    assert (MORE(images, seed=(3, 6)).numpy() != changed).any()
+    # No two images of the batch were changed alike.
+    same = MORE(np.repeat(images[:1], 6, axis=0), seed=(3, 5)).numpy()
+    assert len({image.tobytes() for image in same}) == 6
+
+
+def test_cutout_covers_its_share():
+    images = np.full((8, 20, 20, 3), 200, np.uint8)
+    found = Augmentation(cutout=0.25)(images, seed=(0, 1)).numpy()
+    assert {*np.unique(found)} == {0, 200}
+    np.testing.assert_allclose((found == 0).mean(axis=(1, 2, 3)), 0.25, atol=0.07)
+
+
+@pytest.mark.parametrize("way", ["mixup", "cutmix"])
+def test_mixing(way):
+    augment = Augmentation(**{way: 1.0})
+    images = np.stack([np.full((8, 8, 1), 10 * k, np.uint8) for k in range(8)])
+    mixed, shares = augment.mix(images, tf.range(8, dtype=tf.int64), (0, 3, 0), 8)
+    assert mixed.shape == images.shape and mixed.dtype == tf.uint8
+    np.testing.assert_allclose(np.sum(shares, axis=-1), 1.0, atol=1e-5)
+    assert (np.max(shares, axis=-1) < 1).any()
+    # The pixels of an image are of its classes in these shares.
+    expected = shares.numpy() @ (10 * np.arange(8))
+    tolerance = 1.0 if way == "mixup" else 15.0  # whole pixels
+    np.testing.assert_allclose(np.mean(mixed, axis=(1, 2, 3)), expected, atol=tolerance)
+    again, _ = augment.mix(images, tf.range(8, dtype=tf.int64), (0, 3, 0), 8)
+    np.testing.assert_array_equal(mixed, again)
+    other, _ = augment.mix(images, tf.range(8, dtype=tf.int64), (0, 4, 0), 8)
+    assert (other.numpy() != mixed.numpy()).any()
+
+
+def test_without_mixing_labels_stay():
+    images, labels = np.zeros((2, 8, 8, 1), np.uint8), np.arange(2)
+    assert Augmentation().mix(images, labels, (0, 0, 0), 2) == (images, labels)
+    with pytest.raises(ValueError, match="mixup and cutmix cannot both be set, got 0.2 and 1.0"):
+        Augmentation(mixup=0.2, cutmix=1.0)

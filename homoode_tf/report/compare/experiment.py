@@ -11,7 +11,7 @@ from typing import Any
 
 import ml_collections
 
-from homoode_tf import models
+from homoode_tf import data, models
 from homoode_tf.checks import check_choice, check_path
 from homoode_tf.data import catalog
 from homoode_tf.errors import InvalidValueError
@@ -168,6 +168,10 @@ def _with_changes(
 
 
 def _count(config: ml_collections.ConfigDict) -> tuple[int, int]:
-    info = catalog.find(config.dataset)
+    if config.dataset in catalog.names():
+        info = catalog.find(config.dataset)
+    else:
+        fields = {name: config[name] for name in data.FIELDS if name in config}
+        info = data.load(config.dataset, **fields).info
     model = models.build(config.model, info.image_shape, info.num_classes, info.mean, info.std)
     return model.task_parameters, model.initial_point_parameters

@@ -2,6 +2,7 @@
 """The folder of a run: what is in it, and whose it is."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ import tensorflow as tf
 
 from homoode_tf import disk, regular_file
 from homoode_tf.checks import check_path
+from homoode_tf.data import DataInfo
 from homoode_tf.data.settings import is_image_data
 from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason
@@ -24,6 +26,7 @@ from homoode_tf.training.settings import TrainingSettings
 _ABSENT = "absent"
 # The field of a JSON file that holds the SHA-256 of the others.
 _SUM = "sha256"
+_DATA_FIELDS = [field.name for field in dataclasses.fields(DataInfo)]
 
 
 class WorkdirError(UserError, ValueError):
@@ -42,6 +45,7 @@ class Workdir:
         metrics: `metrics.jsonl`.
         events: `events/`, for TensorBoard.
         saved_model: `saved_model/`.
+        data: `data.json`, what the run knows of its images: class names, mean, deviation, ...
         result: `result.json`, written last of all: it says that the run is complete.
 
     Raises:
@@ -55,6 +59,7 @@ class Workdir:
         self.metrics = self.directory / "metrics.jsonl"
         self.events = self.directory / "events"
         self.saved_model = self.directory / "saved_model"
+        self.data = self.directory / "data.json"
         self.result = self.directory / "result.json"
 
     def open(self, config: Mapping[str, Any]) -> None:
@@ -125,6 +130,26 @@ class Workdir:
             "Put it back; or remove it and train with the config that made it, which the "
             "checkpoints know.",
         )
+
+    def write_data(self, info: Any) -> None:
+        """Writes `data.json` of a data set's `info`, a `DataInfo` or the like."""
+        _write_json(self.data, {name: getattr(info, name, "") for name in _DATA_FIELDS})
+
+    def read_data(self) -> DataInfo | None:
+        """Returns what the run knows of its images; None where it has not begun, or is an old one.
+
+        Raises:
+            WorkdirError: If `data.json` is damaged.
+        """
+        if not self.data.exists():
+            return None
+        advice = "Remove it: it is written anew from the images."
+        values = read_json(self.data, advice)
+        fields: Any = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+        try:
+            return DataInfo(**fields)
+        except TypeError as error:
+            raise WorkdirError(f"{self.data} cannot be read: {error}. {advice}") from error
 
     def read_result(self) -> dict[str, Any] | None:
         """Returns the result of a complete run, and None while there is none.

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from homoode_tf import data
+from homoode_tf.data.settings import DataSettings
+
+
+@pytest.mark.parametrize("name", ["flowers", "folders:x", "NPZ:x"])
+def test_an_unknown_name_tells_the_three_ways(name):
+    with pytest.raises(ValueError, match=r"folder:PATH .*npz:FILE or tfds:NAME.*known: digits"):
+        data.load(name)
+
+
+def test_a_path_without_its_prefix(tmp_path):
+    with pytest.raises(ValueError, match=f"Did you mean 'folder:{tmp_path}'"):
+        data.load(str(tmp_path))
+    (tmp_path / "own.npz").touch()
+    with pytest.raises(ValueError, match=f"Did you mean 'npz:{tmp_path}/own.npz'"):
+        data.load(str(tmp_path / "own.npz"))
+
+
+def test_a_dataset_in_a_config_hears_of_its_door():
+    dataset = tf.data.Dataset.range(3)
+    with pytest.raises(TypeError, match=r"tf\.data\.Dataset goes through data\.from_datasets"):
+        DataSettings(dataset)
+
+
+def test_a_size_that_an_object_does_not_have(digits):
+    assert data.load(digits, image_size=(8, 8)) is digits
+    with pytest.raises(ValueError, match=r"image_size \(16, 16\) is not that of the data set"):
+        data.load(digits, image_size=(16, 16))
+
+
+def test_a_name_of_the_catalog_in_another_size(digits_dir, digits):
+    larger = data.load("digits", data_dir=digits_dir, image_size=(16, 12))
+    assert larger.info.image_shape == (16, 12, 1) and larger.info.mean == digits.info.mean
+    given = {"seed": 0, "num_steps": 1}
+    ((images, labels),) = larger.train_batches(64, **given)
+    ((small, same),) = digits.train_batches(64, **given)
+    np.testing.assert_array_equal(labels, same)
+    np.testing.assert_array_equal(images, data.resize_and_crop(small, (16, 12), 1))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "name"),
+    [
+        ("folder:/a/b c/", "b c"),
+        ("npz:x/y.npz", "y"),
+        ("tfds:a/b:1.0.0", "a_b_1.0.0"),
+        ("mnist", "mnist"),
+    ],
+)
+def test_short_names(dataset, name):
+    assert data.short_name(dataset) == name
