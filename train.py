@@ -17,9 +17,11 @@ import pathlib
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from absl import flags
+from ml_collections import config_flags
 
 from homoode_tf import command_line, training
 from homoode_tf.training.devices import determinism, strategy
+from homoode_tf.training.files.workdir import default_name
 from homoode_tf.training.settings import TrainingSettings
 
 _HERE = pathlib.Path(__file__).resolve().parent
@@ -34,10 +36,15 @@ _CONFIG = command_line.define_config(
     f"own defaults are:\n{_FIELDS}"
 )
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of the run: checkpoints, metrics, result. Default: runs/DATASET."
+    "workdir",
+    None,
+    "Folder of the run. Default: runs/RECIPE, and what flags change of it.",
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of the TFDS data sets. Default: TFDS's own."
+)
+_INIT_FROM = flags.DEFINE_string(
+    "init_from", None, "The same as --config.init_from: a run, or a .keras file, to start from."
 )
 flags.register_validator("workdir", lambda value: value != "", "It must not be empty.")
 _MODE = flags.DEFINE_enum("mode", "train", list(_MODES), "What to do.")
@@ -61,13 +68,24 @@ flags.register_multi_flags_validator(
 )
 
 
+def _recipe_and_changes() -> tuple[str, dict[str, object]]:
+    flag = flags.FLAGS["config"]
+    path, _, argument = config_flags.get_config_filename(flag).partition(":")
+    changes = dict(config_flags.get_override_values(flag))
+    if _INIT_FROM.value is not None:
+        changes["init_from"] = _INIT_FROM.value
+    return "-".join(filter(None, [pathlib.Path(path).stem, argument])), changes
+
+
 def main() -> None:
     """Does what the flags say."""
     if _DETERMINISTIC.value:
         determinism.enable()
     config = _CONFIG.value
-    # A recipe without a data set is refused by what follows, with its reason.
-    workdir = _WORKDIR.value or pathlib.Path("runs") / str(config.get("dataset"))
+    if _INIT_FROM.value is not None:
+        with config.unlocked():
+            config.init_from = _INIT_FROM.value
+    workdir = _WORKDIR.value or pathlib.Path("runs") / default_name(*_recipe_and_changes())
     options = {"second_best": _SECOND_BEST.value}
     if _MODE.value == "train":
         options["profile_steps"] = _PROFILE_STEPS.value

@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""HomoODE for TensorFlow and Keras 3: implicit layers, their solvers, and their training."""
+"""HomoODE for TensorFlow and Keras 3: implicit layers, their solvers, and their training.
 
-from homoode_tf import homotopy, layers, solvers
+Importing it registers all layers and models with Keras, so that `keras.saving.load_model` finds
+them.
+"""
+
+from homoode_tf import homotopy, layers, models, solvers
+from homoode_tf.models.saved import load
 from homoode_tf.version import __version__
 
-__all__ = ["__version__", "homotopy", "layers", "solvers"]
+__all__ = ["__version__", "homotopy", "layers", "load", "models", "solvers"]

@@ -26,10 +26,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
         Args:
             inputs: Float tensor of shape (batch, ..., channels).
             bias: Of shape (channels,).
-            training: Whether the moments are the batch's, which the running ones then follow.
+            training: Whether the moments are the batch's, which the running ones then follow, as in
+                Keras not where the layer is frozen.
         """
         inputs = tf.convert_to_tensor(inputs)
-        if not training or self.synchronized:
+        if not (training and self.trainable) or self.synchronized:
             inputs = tf.nn.bias_add(inputs, tf.cast(bias, inputs.dtype))
             return keras.ops.relu(self.call(inputs, training=training))
         dtype = tf.float64 if inputs.dtype == tf.float64 else tf.float32
