@@ -38,10 +38,13 @@ def remedy(error: Exception, text: str = "") -> str:
 def write_atomically(path: pathlib.Path, text: str) -> None:
     """Writes a file so that at any moment either the old or the new one is there, whole."""
     new = path.with_name(path.name + ".new")
-    with new.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    new.write_text(text, encoding="utf-8")
+    replace_file(new, path)
+
+
+def replace_file(new: pathlib.Path, path: pathlib.Path) -> None:
+    """Puts the file `new`, forced to the disk first, in the place of `path`."""
+    sync(new)
     os.replace(new, path)
     sync(path.parent)
 

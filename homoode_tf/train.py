@@ -21,9 +21,11 @@ from collections.abc import Callable
 from typing import Any
 
 from absl import flags
+from ml_collections import config_flags
 
 from homoode_tf import command_line, training
 from homoode_tf.training.devices import determinism, strategy
+from homoode_tf.training.files.workdir import default_name
 from homoode_tf.training.settings import TrainingSettings
 
 _MODES: dict[str, Callable[..., Any]] = {
@@ -37,11 +39,18 @@ _CONFIG = command_line.define_config(FLAGS, "The recipe. Default: digits.")
 _WORKDIR = flags.DEFINE_string(
     "workdir",
     None,
-    "Folder of the run: checkpoints, metrics, result. Default: runs/DATASET.",
+    "Folder of the run: checkpoints, metrics, result. Default: runs/RECIPE, and what flags change "
+    "of it.",
     FLAGS,
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of the TFDS data sets. Default: TFDS's own.", FLAGS
+)
+_INIT_FROM = flags.DEFINE_string(
+    "init_from",
+    None,
+    "The same as --config.init_from: a run, or a .keras file, to start from.",
+    FLAGS,
 )
 flags.register_validator("workdir", lambda value: value != "", "It must not be empty.", FLAGS)
 _MODE = flags.DEFINE_enum("mode", "train", list(_MODES), "What to do.", FLAGS)
@@ -75,12 +84,22 @@ def main() -> None:
     if _DETERMINISTIC.value:
         determinism.enable()
     config = _CONFIG.value
-    # A recipe without a data set is refused by what follows, with its reason.
-    workdir = _WORKDIR.value or pathlib.Path("runs") / str(config.get("dataset"))
+    if _INIT_FROM.value is not None:
+        with config.unlocked():
+            config.init_from = _INIT_FROM.value
+    workdir = _WORKDIR.value or pathlib.Path("runs") / default_name(*_recipe_and_changes())
     options: dict[str, Any] = {"second_best": _SECOND_BEST.value}
     if _MODE.value == "train":
         options["profile_steps"] = _PROFILE_STEPS.value
     _MODES[_MODE.value](config, workdir, _DATA_DIR.value, _STRATEGY.value, **options)
+
+
+def _recipe_and_changes() -> tuple[str, dict[str, object]]:
+    path, _, argument = config_flags.get_config_filename(FLAGS["config"]).partition(":")
+    changes = dict(config_flags.get_override_values(FLAGS["config"]))
+    if _INIT_FROM.value is not None:
+        changes["init_from"] = _INIT_FROM.value
+    return "-".join(filter(None, [pathlib.Path(path).stem, argument])), changes
 
 
 def start() -> None:

@@ -28,9 +28,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
         Args:
             convolution: Channels last, built.
             x: Float tensor of shape (batch, height, width, channels).
-            training: Whether the moments are the batch's, which the running ones then follow.
+            training: Whether the moments are the batch's, which the running ones then follow, as in
+                Keras not where the layer is frozen.
         """
-        if not training:
+        if not (training and self.trainable):
             return self._with_running_moments(convolution, x)
         inputs, bias = convolve(convolution, x), convolution.bias
         if self.synchronized:

@@ -191,7 +191,7 @@ class DEQ(SharedStart):
         losses = super().observe(solution, training)
         return losses if solution.added_loss is None else [*losses, solution.added_loss]
 
-    def serving_solver(self, step_control: str) -> fixed_point.FixedPointSolver:
+    def serving_solver(self, step_control: str | None) -> fixed_point.FixedPointSolver:
         """The layer's own solver: it has no steps to control."""
         return self.solver
 

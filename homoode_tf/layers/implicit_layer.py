@@ -11,7 +11,7 @@ import tensorflow as tf
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers import inner_loss
 from homoode_tf.layers.held_state import HeldState
-from homoode_tf.layers.serving_scope import current_step_control
+from homoode_tf.layers.serving_scope import current_step_control, is_serving
 from homoode_tf.solvers.ode.flat import align
 
 Tensors = list[tf.Tensor]
@@ -88,9 +88,9 @@ class ImplicitLayer(keras.layers.Layer):
         return tf.as_dtype(dynamics.compute_dtype) if dynamics.autocast else self.state_dtype
 
     def call(self, inputs, training=False):
-        step_control = current_step_control()
-        if step_control is not None:
-            solution = self.solve(inputs, solver=self.serving_solver(step_control))
+        if is_serving():
+            solver = self.serving_solver(current_step_control())
+            solution = self.solve(inputs, solver=solver)
             return tf.cast(solution.final_state, self.compute_dtype)
         # A side effect of a backward pass cannot leave a loop that is not ours.
         on_backward = None if inner_loss.is_within_loop() else self.backward_nfe.assign
@@ -133,8 +133,12 @@ class ImplicitLayer(keras.layers.Layer):
         self.forward_nfe.assign(solution.num_evaluations)
         return []
 
-    def serving_solver(self, step_control: str) -> Any:
-        """The solver that an exported model takes, which solves for the output alone."""
+    def serving_solver(self, step_control: str | None) -> Any:
+        """The solver that an exported model takes, which solves for the output alone.
+
+        Args:
+            step_control: "sample", "batch", or None for the solver's own.
+        """
         raise NotImplementedError
 
     def prepare(self, inputs: Any) -> tf.Tensor:

@@ -251,7 +251,7 @@ class ODELayer(ImplicitLayer):
             losses = [*losses, tf.cast(mean, keras.config.floatx())]
         return losses
 
-    def serving_solver(self, step_control: str) -> tfp.math.ode.Solver:
+    def serving_solver(self, step_control: str | None) -> tfp.math.ode.Solver:
         """The layer's solver for an exported model.
 
         It controls its steps as asked for (fixed steps treat all samples alike, and stay), has the
@@ -259,10 +259,11 @@ class ODELayer(ImplicitLayer):
         so it has loops, but no branch in which the dynamics is evaluated.
 
         Args:
-            step_control: "sample" or "batch".
+            step_control: "sample", "batch", or None for the solver's own.
 
         Raises:
-            ValueError: If it is neither, or is "sample" and the solver is not of this package.
+            ValueError: If it is none of these, or is "sample" and the solver is not of this
+                package.
         """
         if isinstance(self.solver, solvers.RungeKutta):
             # The mode whose forward pass is the plain solve.
@@ -271,9 +272,11 @@ class ODELayer(ImplicitLayer):
                 with tf.init_scope():  # where a graph is traced, too
                     # Of replicas that each have their own it is the mean.
                     size = float(tf.convert_to_tensor(self.step_size.value))
-                changes |= {"step_control": step_control, "first_step_size": size or None}
+                changes["first_step_size"] = size or None
+                if step_control is not None:
+                    changes["step_control"] = step_control
             return self.solver.replace(**changes)
-        if step_control != "batch":
+        if step_control not in (None, "batch"):
             name = type(self.solver).__name__
             raise InvalidValueError(
                 f"step_control must be 'batch' with {name}, which takes one step for the whole "

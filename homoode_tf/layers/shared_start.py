@@ -42,7 +42,8 @@ class SharedStart(ImplicitLayer):
     def observe(self, solution: Any, training: bool) -> list[tf.Tensor]:
         """Lets the initial point learn from the solutions of a training batch, too."""
         losses = super().observe(solution, training)
-        if training and isinstance(self.initial_point, initial_points.InitialPoint):
+        point = self.initial_point
+        if training and isinstance(point, initial_points.InitialPoint) and point.trainable:
             loss = self.initial_point.observe(solution.final_state)
             return losses if loss is None else [*losses, loss]
         return losses

@@ -18,6 +18,7 @@ def build(
     mean: Sequence[float],
     std: Sequence[float],
     precision: str = "float32",
+    class_names: Sequence[str] = (),
 ) -> ImageClassifier:
     """Builds the image classifier that a config describes, with its weights made.
 
@@ -30,6 +31,7 @@ def build(
         std: Standard deviation of each image channel, in the same units.
         precision: Keras dtype policy of all layers. Under "mixed_bfloat16" the convolutions compute
             in bfloat16; weights, states, moments and logits stay float32.
+        class_names: Names of the classes, for those who load the model; none if not known.
 
     Returns:
         A built `ImageClassifier`.
@@ -65,6 +67,6 @@ def build(
         dtype=precision,
         name="head",
     )
-    model = ImageClassifier(stem, implicit, head, mean, std)
+    model = ImageClassifier(stem, implicit, head, mean, std, class_names)
     model.build((None, *image_shape))
     return model

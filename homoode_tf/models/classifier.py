@@ -19,6 +19,7 @@ class ImageClassifier(keras.Model):
         head: Layer from z(T) to logits.
         mean: Mean of each image channel, in units of pixels scaled to 0..1.
         std: Standard deviation of each image channel, in the same units.
+        class_names: Names of the classes, in the order of the logits, where they are known.
         **kwargs: Keras model arguments.
 
     Call arguments:
@@ -44,6 +45,7 @@ class ImageClassifier(keras.Model):
         head: keras.layers.Layer,
         mean: Sequence[float],
         std: Sequence[float],
+        class_names: Sequence[str] = (),
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -55,6 +57,8 @@ class ImageClassifier(keras.Model):
                 check_number(name, value)
         self.mean = tuple(float(value) for value in mean)
         self.std = tuple(float(value) for value in std)
+        self.class_names = tuple(class_names)
+        self.added_loss = keras.metrics.Mean(name="added_loss")
 
     def build(self, input_shape):
         shape = tuple(input_shape)  # a list where it comes from a `.keras` file
@@ -78,6 +82,22 @@ class ImageClassifier(keras.Model):
     def normalise(self, images: tf.Tensor) -> tf.Tensor:
         """Returns images of 0..255 as float32 with zero mean and unit deviation a channel."""
         return (tf.cast(images, tf.float32) / 255.0 - self.mean) / self.std
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns a loss whose value is the task's alone, and whose gradient is that of all.
+
+        What layers add (the initial point's loss, a DEQ's penalty, a regulariser's) is the metric
+        `added_loss` of `fit`.
+        """
+        total = super().compute_loss(x, y, y_pred, sample_weight, training)
+        added = tf.add_n([tf.zeros([]), *(tf.cast(loss, tf.float32) for loss in self.losses)])
+        self.added_loss.update_state(added)
+        return total - tf.cast(tf.stop_gradient(added), total.dtype)
+
+    def test_step(self, data):
+        # Layers add their losses in training.
+        logs = super().test_step(data)
+        return {name: value for name, value in logs.items() if name != self.added_loss.name}
 
     @property
     def initial_point_variables(self) -> list[keras.Variable]:
@@ -106,7 +126,8 @@ class ImageClassifier(keras.Model):
             name: keras.saving.serialize_keras_object(getattr(self, name))
             for name in ("stem", "implicit", "head")
         }
-        return {**super().get_config(), **parts, "mean": self.mean, "std": self.std}
+        values = {name: getattr(self, name) for name in ("mean", "std", "class_names")}
+        return {**super().get_config(), **parts, **values}
 
     @classmethod
     def from_config(cls, config):

@@ -2,16 +2,19 @@
 """Writes a trained classifier as a SavedModel that needs nothing of this package to run."""
 
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
 from homoode_tf.checks import check_path
+from homoode_tf.data.resize import resize_and_crop
 from homoode_tf.layers.serving_scope import serving_scope
 from homoode_tf.serving import checksums
 
 SIGNATURE = "serve"
+# By its bits a pixel.
+_BMP, _BMP_WITH_PALETTE = r"BM\C*", r"BM\C{26}[\x01-\x08]\x00\C*"
 
 
 def save(
@@ -21,13 +24,18 @@ def save(
     class_names: Sequence[str] = (),
     step_control: str = "sample",
 ) -> None:
-    """Saves `model` with its preprocessing under the signature `serve`.
+    """Saves `model` with its preprocessing, under three signatures.
 
-    The signature takes `images`, uint8 of shape (batch, height, width, channels) with any batch
-    size, 0 included, and returns `logits` and `probabilities`, float32 of shape (batch, classes),
-    and `class`, int64 of shape (batch,). Where names were given, the loaded object has a method
-    `class_names()` that returns them as a string tensor. `tf.saved_model.load` reads it in a
-    process without this package.
+    * `serve` takes `images`, uint8 of shape (batch, height, width, channels) with any batch size, 0
+      included, and returns `logits` and `probabilities`, float32 of shape (batch, classes), and
+      `class`, int64 of shape (batch,);
+    * `serving_default` takes the same, and returns `class_name`, too, where names were given;
+    * `serve_bytes` returns this for `image_bytes`, strings of shape (batch,): whole files, PNG,
+      JPEG, WebP, BMP or GIF (its first frame), decoded, resized and cropped. A JPEG's orientation
+      in its EXIF is not looked at. There is none where images have neither 1 nor 3 channels.
+
+    Where names were given, the loaded object has a method `class_names()` that returns them as a
+    string tensor. `tf.saved_model.load` reads it in a process without this package.
 
     Args:
         model: A classifier from images in 0..255 to logits, such as `models.ImageClassifier`.
@@ -66,6 +74,17 @@ def save(
             "class": tf.argmax(logits, axis=-1),
         }
 
+    @tf.function(input_signature=[spec])
+    def serve_named(images):
+        answer = serve(images)
+        if class_names:
+            answer["class_name"] = tf.gather(tf.constant(list(class_names)), answer["class"])
+        return answer
+
+    signatures = {SIGNATURE: serve, "serving_default": serve_named}
+    if image_shape[-1] in (1, 3):
+        signatures["serve_bytes"] = _of_files(serve_named, image_shape)
+
     module = tf.Module()
     # Only the variables: tracking the model would save one more traced call for every layer.
     module.state = [variable.value for variable in model.variables]
@@ -76,8 +95,30 @@ def save(
         tf.saved_model.save(
             module,
             directory,
-            signatures={SIGNATURE: serve},
+            signatures=signatures,
             # Serving needs no gradients, and saving them would trace every backward pass.
             options=tf.saved_model.SaveOptions(experimental_custom_gradients=False),
         )
     checksums.write(directory)
+
+
+def _of_files(answer: Callable[[tf.Tensor], dict], image_shape: Sequence[int]) -> tf.function:
+    """Returns a function of whole files that answers as another one does of images."""
+    *size, channels = image_shape
+
+    def decode(content):
+        is_bmp = tf.strings.regex_full_match(content, _BMP)
+        # TensorFlow gives the numbers of the colours as their grey.
+        palette = tf.strings.regex_full_match(content, _BMP_WITH_PALETTE)
+        tf.debugging.Assert(~palette, ["BMP with a palette: give one of 24 bits, or a PNG"])
+        image = tf.io.decode_image(content, expand_animations=False)
+        # The fourth channel of a BMP is filled with anything.
+        number = tf.where(is_bmp, 3, tf.shape(image)[-1])
+        return resize_and_crop(image[..., :number], size, channels)
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")])
+    def serve_bytes(image_bytes):
+        images = tf.TensorSpec(tuple(image_shape), tf.uint8)
+        return answer(tf.map_fn(decode, image_bytes, fn_output_signature=images))
+
+    return serve_bytes

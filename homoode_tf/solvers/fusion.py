@@ -34,7 +34,8 @@ def pays(tensor: tf.Tensor) -> bool:
     if tf.executing_eagerly() or not _ALLOWED.get() or tensor.shape.rank in (None, 0):
         return False
     batch, *sizes = tensor.shape
-    return all(sizes) and math.prod(sizes) * (batch or _TYPICAL_BATCH) >= _SMALLEST_SIZE
+    large = all(sizes) and math.prod(sizes) * (batch or _TYPICAL_BATCH) >= _SMALLEST_SIZE
+    return large and not tracing.keras_export()  # as `plain_operations`
 
 
 def fused(fn: Callable) -> Callable:

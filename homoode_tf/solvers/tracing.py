@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which of TensorFlow's transformations is running the code that asks."""
 
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -46,6 +47,20 @@ def refuse_forward_mode(tensors: Sequence[tf.Tensor]) -> None:
             "tf.autodiff.ForwardAccumulator cannot follow a solve in a graph. Use it eagerly, with "
             "gradient='backprop', or a tf.GradientTape."
         )
+
+
+def keras_export() -> str | None:
+    """Which export of a Keras model traces the code that asks: "saved_model", "onnx", ...; or None.
+
+    Nothing but the way of the call tells. One export may use another: the outer one counts.
+    """
+    found, frame = None, None if tf.executing_eagerly() else sys._getframe(1)
+    while frame is not None:
+        names = str(frame.f_globals.get("__name__")).split(".")
+        if names[:3] == ["keras", "src", "export"]:
+            found = names[-1]
+        frame = frame.f_back
+    return found
 
 
 def is_exporting_gradient() -> bool:

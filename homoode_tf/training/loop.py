@@ -13,7 +13,7 @@ from absl import logging
 from homoode_tf.training.devices.strategy import explaining_a_lost_worker, largest_over_workers
 from homoode_tf.training.files.checkpoints import Record
 from homoode_tf.training.files.lock import exclusive
-from homoode_tf.training.files.workdir import Workdir, WorkdirError, digest, flatten, plain
+from homoode_tf.training.files.workdir import Workdir, WorkdirError, flatten, plain
 from homoode_tf.training.interruption import Interrupted, Interruption
 from homoode_tf.training.non_finite import NonFiniteError
 from homoode_tf.training.run import Run
@@ -38,6 +38,10 @@ def train(
     Called again with the same arguments it resumes at the last checkpoint, and ends where an
     uninterrupted run would have. At the end the checkpoint with the highest validation accuracy
     is evaluated on the test split, once, and exported.
+
+    `config.epochs`, and nothing else, may be raised on a run that was stopped or is complete. From
+    its last checkpoint on it then has the learning rate of the longer run: the steps that were made
+    stay as they are, the rate rises to where the longer cosine is, and falls to the new end.
 
     Args:
         config: What `get_config()` of a file in `configs/` returns.
@@ -71,12 +75,10 @@ def train(
     clock = Clock(settings.batch_size)
     folder = Workdir(workdir)
     profiler = Profiler(folder.events, profile_steps)
-    folder.open(config)
-    if (result := folder.read_result()) is not None:
-        _say_complete(folder, result)
+    if (result := _result_of(folder, config)) is not None:
         return result
 
-    run = Run(settings, folder, data_dir, strategy, digest(config))
+    run = Run(settings, folder, data_dir, strategy, folder.origins(config))
     only_one = exclusive(folder.directory) if run.is_chief else contextlib.nullcontext()
     with (
         folder.explaining_a_full_disk(),
@@ -85,9 +87,7 @@ def train(
         explaining_a_lost_worker(run.strategy),
     ):
         # Again: before the lock was taken another run may have come and gone.
-        folder.open(config)
-        if (result := folder.read_result()) is not None:
-            _say_complete(folder, result)
+        if (result := _result_of(folder, config)) is not None:
             return result
         if run.is_chief:
             folder.clean()
@@ -131,6 +131,9 @@ def _make_steps(
     batches = run.inputs.train(record.step, milestones.total_steps)
     # A run that was stopped in the midst of an evaluation goes on with that.
     step, saved_step, is_due = record.step, record.step, not record.complete
+    if milestones.begins_epoch(step) and record.complete and step < milestones.total_steps:
+        # As it would have been after this step, had it not been the last one of a shorter run.
+        state.epoch_metrics.reset()
 
     def save(validation_accuracy: float | None = None) -> None:
         state.synchronise()
@@ -264,6 +267,15 @@ def _conclude(
     if run.is_chief:
         run.workdir.write_result(result)
     run.wait_for_workers()
+    return result
+
+
+def _result_of(folder: Workdir, config: ml_collections.ConfigDict) -> dict[str, Any] | None:
+    """Opens the folder; returns what a complete run of this config left there, and says so."""
+    folder.open(config)
+    result = None if folder.is_longer(config) else folder.read_result()
+    if result is not None:
+        _say_complete(folder, result)
     return result
 
 

@@ -6,6 +6,7 @@ import operator
 import os
 import pathlib
 import tempfile
+from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
@@ -13,6 +14,7 @@ import tensorflow as tf
 from homoode_tf import data, models
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.serving import export
+from homoode_tf.training import fine_tuning
 from homoode_tf.training.devices import agreement, precision, xla
 from homoode_tf.training.devices import strategy as strategies
 from homoode_tf.training.evaluation import Evaluator
@@ -38,7 +40,7 @@ class Run:
         workdir: The run's folder.
         data_dir: Where the data sets are, or None for TFDS's default.
         strategy: A name of `homoode_tf.training.devices.strategy.NAMES`, or a strategy.
-        origin: The `workdir.digest` of the config that makes or has made the checkpoints.
+        origins: `Workdir.origins` of the config that makes or has made the checkpoints.
 
     Attributes:
         settings: The config, with the precision that the devices compute in.
@@ -63,7 +65,7 @@ class Run:
         workdir: Workdir,
         data_dir: str | os.PathLike | None = None,
         strategy: str | tf.distribute.Strategy = "auto",
-        origin: str = "",
+        origins: Sequence[str] = ("",),
     ):
         self.workdir = workdir
         self.strategy = strategies.create(strategy) if isinstance(strategy, str) else strategy
@@ -101,7 +103,9 @@ class Run:
                 info.mean,
                 info.std,
                 settings.precision,
+                info.class_names,
             )
+        fine_tuning.freeze(self.model, settings.freeze)
         if settings.jit_compile:
             xla.check(self.model, settings.model, self.strategy)
         total_steps = self.milestones.total_steps
@@ -109,7 +113,7 @@ class Run:
         self.evaluator = Evaluator(self.state, self.inputs)
         variables, keep = self.state.variables(), settings.keep_checkpoints
         self.checkpoints = Checkpoints(
-            workdir.checkpoints, variables, keep, origin, writes=self.is_chief
+            workdir.checkpoints, variables, keep, origins, writes=self.is_chief
         )
 
     def in_words(self) -> str:
@@ -141,30 +145,40 @@ class Run:
         self.state.separate_random_states()
         if record is not None:
             return record
-        if self.settings.whitened_stem:
+        if self.settings.init_from:
+            said = fine_tuning.start_from(self.model, self.settings.init_from, self.settings.freeze)
+            if self.is_chief:
+                print(said, flush=True)
+        elif self.settings.whitened_stem:
             number = min(_WHITENING_IMAGES, self.images.info.num_train)
             batches = self.images.train_batches(number, seed=self.settings.seed, num_steps=1)
             images, _ = next(iter(batches))
             whiten_stem(self.model, images, self.settings.seed)
-            if self.state.average is not None:
-                self.state.average.reset()
+        if self.state.average is not None:
+            self.state.average.reset()
         return Record(step=0, complete=True, validation_accuracy=None, clock={})
 
     def export(self) -> None:
-        """Writes the model as it is now, with its averaged weights, to `saved_model/`."""
+        """Writes the model as it is now, with its averaged weights.
+
+        To `saved_model/1/`, a version as TensorFlow Serving looks for it, and to `model.keras`.
+        """
         info = self.images.info
         step_control = self.settings.export_step_control
 
         def write(path):
-            export.save(self.model, path, info.image_shape, info.class_names, step_control)
+            path.mkdir()
+            export.save(self.model, path / "1", info.image_shape, info.class_names, step_control)
 
         with self.state.averaged_weights():
             if self.is_chief:
                 self.workdir.replace_saved_model(write)
+                self.workdir.replace_model(self.model.save)
             else:
                 # Reading some variables of a group of workers takes all of them.
                 with tempfile.TemporaryDirectory() as discarded:
                     write(pathlib.Path(discarded) / "saved_model")
+                    self.model.save(pathlib.Path(discarded) / "model.keras")
 
     def wait_for_workers(self) -> None:
         """Returns when every worker has got here, so that all see the chief's files."""

@@ -2,15 +2,33 @@
 """The whole config of a run: what steers training, beside the data's and the model's settings."""
 
 import dataclasses
+from typing import Any
 
 from homoode_tf.data.settings import DataSettings
+from homoode_tf.errors import InvalidTypeError, InvalidValueError
 from homoode_tf.models.settings import ModelSettings
 from homoode_tf.settings import Settings, count, fraction, group, not_negative, positive, setting
 from homoode_tf.solvers import STEP_CONTROLS
 from homoode_tf.training.devices.precision import NAMES as PRECISIONS
 from homoode_tf.training.non_finite import POLICIES
 
+PARTS = ("stem", "layer", "initial_point", "head")
 OPTIMIZERS = ("adam", "adamw", "muon", "sgd")
+
+
+def _check_text(name: str, value: Any) -> None:
+    if not isinstance(value, str):
+        raise InvalidTypeError(f"{name} must be a path, got {value!r}.")
+
+
+def _check_parts(name: str, value: Any) -> None:
+    if not isinstance(value, list | tuple) or not set(value) <= set(PARTS):
+        raise InvalidValueError(
+            f"{name} must be a tuple of some of {', '.join(PARTS)}, got {value!r}. On the command "
+            f"line give --config.{name} once for each."
+        )
+    if {"stem", "layer", "head"} <= set(value):
+        raise InvalidValueError(f"{name} must leave something to train, got {value!r}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,6 +76,19 @@ class TrainingSettings(DataSettings):
     """The whole config of a run."""
 
     model: ModelSettings = group(ModelSettings)
+    init_from: str = setting(
+        "",
+        "Folder of a run, or a `.keras` file, whose weights this one starts with; the head starts "
+        "anew where its classes are others.",
+        check=_check_text,
+        allowed="a path, or nothing",
+    )
+    freeze: tuple = setting(
+        (),
+        "Parts that are not trained; batch norm in them keeps its moments.",
+        check=_check_parts,
+        allowed=f"some of {', '.join(PARTS)}",
+    )
     batch_size: int = count(64, "Images of one step, over all replicas.")
     epochs: float = positive(300.0, "Passes over the training images; a part of one is allowed.")
     seed: int = not_negative(0, "Of the weights, the dropout masks and the order of the data.")

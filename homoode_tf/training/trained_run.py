@@ -8,7 +8,7 @@ import ml_collections
 import tensorflow as tf
 
 from homoode_tf.training.files.lock import exclusive
-from homoode_tf.training.files.workdir import Workdir, digest
+from homoode_tf.training.files.workdir import Workdir
 from homoode_tf.training.run import Run
 from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.watch.progress import Progress
@@ -39,8 +39,8 @@ def restore_best(
         WorkdirError: If there is no run.
         CheckpointError: If no whole checkpoint was evaluated on validation, or the best is damaged.
     """
-    settings, origin = TrainingSettings.from_config(config), digest(folder.read_config())
-    run = Run(settings, folder, data_dir, strategy, origin)
+    settings = TrainingSettings.from_config(config)
+    run = Run(settings, folder, data_dir, strategy, folder.origins(folder.read_config()))
     return run, run.checkpoints.restore_best(second_best).step
 
 
@@ -90,7 +90,7 @@ def export(
     strategy: str | tf.distribute.Strategy = "auto",
     second_best: bool = False,
 ) -> pathlib.Path:
-    """Writes the best checkpoint of a run to `saved_model/` again.
+    """Writes the best checkpoint of a run to `saved_model/` and `model.keras` again.
 
     The arguments are those of `train`.
 

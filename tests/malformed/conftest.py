@@ -85,3 +85,5 @@ def _draw_images(folder: pathlib.Path) -> None:
     colours.quantize(16).save(folder / "palette.png")
     colours.save(folder / "photo.jpg")
     colours.save(folder / "progressive.jpg", progressive=True, quality=95)
+    for suffix in ("webp", "bmp", "gif"):
+        colours.save(folder / f"colours.{suffix}")

@@ -284,7 +284,7 @@ def test_a_damaged_best_checkpoint_costs_no_saved_model(tmp_path):
 
     best = max(tmp_path.glob("checkpoints/step-*"), key=rank)
     (best / "state.index").write_bytes(b"garbage")
-    weights = tmp_path / "saved_model" / "model.weights.h5"
+    weights = tmp_path / "saved_model" / "1" / "model.weights.h5"
     before = weights.read_bytes()
     for mode in (export, evaluate):
         with pytest.raises(CheckpointError, match=f"{best.name} is damaged.* --second_best"):
@@ -370,7 +370,7 @@ def test_evaluating_a_run_gives_its_result_again(uninterrupted, capsys):
 
 def test_exporting_a_run_again(uninterrupted):
     workdir, _ = uninterrupted
-    (weights,) = (workdir / "saved_model").iterdir()
+    (weights,) = (workdir / "saved_model" / "1").iterdir()
     weights.unlink()
     assert export(fakes.config(), workdir) == workdir / "saved_model"
     assert weights.exists()
@@ -447,3 +447,34 @@ def test_a_workdir_in_use_is_left_alone(tmp_path, do):
         do(fakes.config(), workdir)
     left = {path.name for path in workdir.iterdir()} - {".lock"}
     assert sorted(left) == [name for name in before if name != ".lock"]
+
+
+def test_epochs_can_be_raised_again_and_again(uninterrupted, tmp_path, monkeypatch):
+    """Of a run that was stopped, too; the best checkpoint may be that of the shortest."""
+    whole, _ = uninterrupted
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    best = Workdir(tmp_path).read_result()["validation_accuracy"]
+    interrupt_at(monkeypatch, 3)
+    with pytest.raises(Interrupted):
+        train(fakes.config(epochs=5), tmp_path, strategy="one_device")
+    monkeypatch.undo()
+    fakes.install(monkeypatch.setattr)
+    assert Workdir(tmp_path).read_result() is None
+    config = fakes.config(epochs=6)
+    result = train(config, tmp_path, strategy="one_device")
+    assert result["steps"] == 30 and result["validation_accuracy"] >= best
+    assert (result["nfe_forward"], result["nfe_backward"]) == (14.0, 20.0)
+    assert train(config, tmp_path) == result  # which is complete
+    again = evaluate(config, tmp_path)
+    assert again["test_accuracy"] == pytest.approx(result["test_accuracy"])
+    assert Workdir(tmp_path).read_config() == config.to_dict()
+    steps = [line["step"] for line in lines(tmp_path)]
+    assert steps == sorted(set(steps)) and steps[-1] == 30
+    for changes, message in (
+        ({"epochs": 4}, "epochs is 6 there and 4 here"),
+        ({"epochs": 7, "seed": 2}, "seed is 1 there and 2 here"),
+    ):
+        with pytest.raises(WorkdirError, match=message):
+            train(fakes.config(**changes), tmp_path)
+    with pytest.raises(WorkdirError, match="epochs is 6 there and 7 here"):
+        evaluate(fakes.config(epochs=7), tmp_path)

@@ -2,16 +2,18 @@
 """Converts an exported model to LiteRT or ONNX.
 
     python -m homoode_tf.convert --saved_model DIR --format {tflite,onnx} --output FILE
+        [--quantize {float16,dynamic_range}]
 
 Needs neither the data set nor the config of the run. Ends with status 0 if the file was written, 1
 if the model cannot be converted or the file's answers are not the SavedModel's, and 2 if nothing
-could be tried: a wrong flag, no SavedModel of this project in DIR, or a package not installed.
+could be tried: a wrong flag, no SavedModel in DIR that can be converted, or a package not
+installed.
 """
 
 from collections.abc import Sequence
 
 from homoode_tf.serving import terminal
-from homoode_tf.serving.convert.conversion import FORMATS, convert
+from homoode_tf.serving.convert.conversion import FORMATS, QUANTIZATIONS, convert
 
 _PROGRAM = "python -m homoode_tf.convert"
 
@@ -24,13 +26,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--tolerance",
         type=float,
-        default=1e-4,
-        help="largest difference of a logit or probability from the SavedModel's (default: 1e-4)",
+        help="largest difference of a number from the SavedModel's (default: 1e-4; 0.03 with "
+        "float16, 0.3 with dynamic_range)",
+    )
+    parser.add_argument(
+        "--quantize",
+        default="none",
+        choices=QUANTIZATIONS,
+        help="how a tflite file stores weights (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
 
     def command() -> int:
-        done = convert(options.saved_model, options.output, options.format, options.tolerance)
+        names = ("saved_model", "output", "format", "tolerance", "quantize")
+        done = convert(*(getattr(options, name) for name in names))
         print(
             f"{done.path}: {done.size / 1024:,.0f} KiB; largest difference from the SavedModel "
             f"{done.max_difference:.1e} on {done.num_images} images."

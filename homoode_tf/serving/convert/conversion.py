@@ -18,15 +18,17 @@ from homoode_tf.checks import check_choice, check_number
 from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason_lines
 from homoode_tf.serving.convert import litert, onnx_format
-from homoode_tf.serving.predict import PredictionError, ServedModel
+from homoode_tf.serving.convert.signature import Signature
+from homoode_tf.serving.predict import PredictionError
 
 # Each a module with the PACKAGES that it needs and the EXTRA that installs them, and two functions:
-# `translate(saved_model)` gives the content of a file whose inputs and outputs have the names of
-# the SavedModel's, or an InvalidValueError that names what has no equivalent; `load(file)` gives a
-# function from images to outputs by name.
+# `translate(folder, key, ...)` gives the content of a file whose inputs and outputs have the names
+# of that signature of a SavedModel, or an InvalidValueError that names what has no equivalent;
+# `load(file, key, name)` gives a function from the input of that name to outputs by name.
 FORMATS = {"tflite": litert, "onnx": onnx_format}
-# One after another: the same file must take batches that grow and shrink.
-_BATCH_SIZES = (3, 7, 1)
+# How the weights are stored, each with the difference from the SavedModel's answers that it may
+# make unless it is said otherwise.
+QUANTIZATIONS = {"none": 1e-4, "float16": 0.03, "dynamic_range": 0.3}
 
 
 class ConversionError(UserError, RuntimeError):
@@ -48,8 +50,9 @@ class Conversion:
     Attributes:
         path: The file.
         size: Its size in bytes.
-        max_difference: Largest difference between its logits or probabilities and the SavedModel's.
-        num_images: How many images were compared.
+        max_difference: Largest difference between its answers (a classifier's logits and
+            probabilities) and the SavedModel's.
+        num_images: How many inputs were compared.
     """
 
     path: pathlib.Path
@@ -62,28 +65,34 @@ def convert(
     saved_model: str | os.PathLike,
     output: str | os.PathLike,
     format: str,
-    tolerance: float = 1e-4,
+    tolerance: float | None = None,
+    quantize: str = "none",
 ) -> Conversion:
-    """Converts a SavedModel of `serving.export` to one file that needs no TensorFlow to run.
+    """Converts a SavedModel to one file that needs no TensorFlow to run.
 
-    The file takes `images`, uint8 of shape (batch, height, width, channels) with any batch size,
-    and gives `logits`, `probabilities` and `class`, as the SavedModel's signature does. It holds
-    the solver's loop, so an adaptive solver takes as many steps as the images need. Before it takes
-    its place, it answers random and plain images in batches of several sizes. It lacks the
-    SavedModel's checks: where a solve fails, its logits mean nothing, and there is no error.
+    That of `serving.export`, or of a Keras model's own `export`, or any whose signature `serve` or
+    `serving_default` takes one float or uint8 tensor. The file takes and gives the same under the
+    same names; of a classifier `images`, uint8 of shape (batch, height, width, channels) with any
+    batch size, and `logits`, `probabilities` and `class`. It holds the solver's loop, so an
+    adaptive solver takes as many steps as the images need. Before it takes its place, it answers
+    random and plain inputs in batches of several sizes. It lacks the SavedModel's checks: where a
+    solve fails, its answers mean nothing, and there is no error.
 
     Args:
-        saved_model: The SavedModel's folder.
+        saved_model: The SavedModel's folder, or the one that holds its versions.
         output: The file to write; an earlier one is replaced once the new one has been compared.
         format: "tflite" or "onnx".
-        tolerance: Largest difference of a logit or probability from the SavedModel's; positive.
+        tolerance: Largest difference of a number from the SavedModel's; positive. By default 1e-4,
+            0.03 with float16 and 0.3 with dynamic_range.
+        quantize: How a "tflite" file stores weights: "none", float32; "float16"; "dynamic_range",
+            8 bits for kernels, with which it then computes.
 
     Returns:
         A `Conversion`.
 
     Raises:
-        ValueError: If the format or the tolerance is not allowed.
-        ModelError: If the folder holds no SavedModel of `homoode_tf.serving.export`.
+        ValueError: If the format, the tolerance or the quantisation is not allowed.
+        ModelError: If the folder holds no SavedModel with such a signature.
         MissingPackageError: If a package that the format needs is not installed.
         ConversionError: If an operation of the model has no equivalent, if the answers differ, or
             if the file cannot be written, as where a folder or a device is, or within the
@@ -97,21 +106,27 @@ def convert(
         'digits.onnx'
     """
     check_choice("format", format, FORMATS)
+    check_choice("quantize", quantize, QUANTIZATIONS)
+    tolerance = QUANTIZATIONS[quantize] if tolerance is None else tolerance
     check_number("tolerance", tolerance, above=0)
+    if format != "tflite" and quantize != "none":
+        raise InvalidValueError(f"quantize={quantize!r} is for the format tflite, not for {format}")
     backend, path = FORMATS[format], pathlib.Path(output)
     # What takes no time to find out comes before what does.
     _check_packages(backend)
     if reason := _why_not(path, saved_model):
         raise ConversionError(f"{path} cannot be written: {reason}")
-    served = ServedModel(saved_model)
+    served = Signature(saved_model)
+    options = {} if quantize == "none" else {"quantize": quantize}
     try:
-        content = backend.translate(saved_model)
+        content = backend.translate(served.folder, served.key, **options)
     except InvalidValueError as error:
         raise ConversionError(f"{saved_model} cannot be converted to {format}: {error}") from None
-    batches = _batches(served.image_shape)
+    batches = served.batches()
     with _replacing(path) as new:
         _write(new, content)
-        difference = _largest_difference(served, backend.load(new), batches)
+        run = backend.load(new, served.key, served.input_name)
+        difference = _largest_difference(served, run, batches)
         # NaN is not within any tolerance.
         if not difference <= tolerance:
             raise ConversionError(
@@ -180,41 +195,37 @@ def _write(path: pathlib.Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _batches(image_shape: tuple[int, int, int]) -> list[np.ndarray]:
-    """Images that ask different things of a solver: noise of different contrast, and plain ones."""
-    random, count = np.random.default_rng(0), sum(_BATCH_SIZES)
-    noise = random.integers(0, 256, (count, *image_shape))
-    images = noise // np.arange(1, count + 1)[:, np.newaxis, np.newaxis, np.newaxis]
-    images[1], images[3] = 0, 255
-    images[5] = np.linspace(0, 255, image_shape[1])[:, np.newaxis]
-    images[7, ::2], images[7, 1::2] = 0, 255
-    return np.split(images.astype(np.uint8), np.cumsum(_BATCH_SIZES)[:-1])
-
-
 def _largest_difference(
-    served: ServedModel,
+    served: Signature,
     run: Callable[[np.ndarray], dict[str, np.ndarray]],
     batches: list[np.ndarray],
 ) -> float:
-    """Returns the largest difference of logits and probabilities; NaN if one is not a number."""
+    """Returns the largest difference of any number; NaN if one is not a number."""
     differences = []
-    for images in batches:
+    for batch in batches:
         try:
-            expected = served.predict(images)
+            expected = served(batch)
         except PredictionError as error:
             raise ConversionError(
                 f"the SavedModel itself fails in the comparison: {error}"
             ) from None
         try:
-            found = run(images)
+            found = run(batch)
         except Exception as error:  # Each interpreter has errors of its own.
             raise ConversionError(
-                f"the converted model fails on a batch of {len(images)}: {reason_lines(error)[0]}"
+                f"the converted model fails on a batch of {len(batch)}: {reason_lines(error)[0]}"
             ) from None
-        differences += [
-            np.abs(found["logits"] - expected.logits).max(),
-            np.abs(found["probabilities"] - expected.probabilities).max(),
-            # Of logits that are within the tolerance, equal classes follow from this one.
-            np.inf if (found["class"] != found["logits"].argmax(axis=-1)).any() else 0.0,
-        ]
+        for name, value in expected.items():
+            if name == "class" and "logits" in found:
+                # Of logits that are within the tolerance, equal classes follow from this one.
+                value = found["logits"].argmax(axis=-1)
+            differences.append(_difference(found[name], value))
     return float(np.max(differences))
+
+
+def _difference(found: np.ndarray, expected: np.ndarray) -> float:
+    if found.shape != expected.shape:
+        return np.inf
+    if not np.issubdtype(expected.dtype, np.floating):
+        return np.inf if (found != expected).any() else 0.0
+    return np.abs(found - expected).max(initial=0.0)

@@ -11,18 +11,21 @@ import tensorflow as tf
 
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.graph_errors import reason_lines
-from homoode_tf.serving.predict.served_model import SIGNATURE
 
 PACKAGES = ("ai_edge_litert",)
 EXTRA = "litert"
 _WITHOUT_EQUIVALENT = re.compile(r"'tf\.(\w+)' op is neither")
 
 
-def translate(saved_model: str | os.PathLike) -> bytes:
-    """Translates a SavedModel with LiteRT's builtin operations alone, under its own signature."""
+def translate(saved_model: str | os.PathLike, key: str, quantize: str = "none") -> bytes:
+    """Translates a signature of a SavedModel with LiteRT's builtin operations alone."""
     converter = tf.lite.TFLiteConverter.from_saved_model(
-        os.fspath(saved_model), signature_keys=[SIGNATURE]
+        os.fspath(saved_model), signature_keys=[key]
     )
+    if quantize != "none":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if quantize == "float16":
+        converter.target_spec.supported_types = [tf.float16]
     try:
         return converter.convert()
     except Exception as error:  # The converter's own type is not public.
@@ -31,10 +34,10 @@ def translate(saved_model: str | os.PathLike) -> bytes:
         raise InvalidValueError(reason if missing else reason_lines(error)[0]) from None
 
 
-def load(path: pathlib.Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """Returns a function from images to outputs by name that runs the file in the interpreter."""
+def load(path: pathlib.Path, key: str, name: str) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Returns a function from the input of a name to outputs by name by the interpreter."""
     from ai_edge_litert.interpreter import Interpreter
 
     interpreter = Interpreter(model_path=os.fspath(path))
-    runner = interpreter.get_signature_runner(SIGNATURE)
-    return lambda images: runner(images=images)
+    runner = interpreter.get_signature_runner(key)
+    return lambda batch: runner(**{name: batch})

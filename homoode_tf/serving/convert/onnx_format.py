@@ -11,7 +11,6 @@ from tensorflow.python.framework.function_def_to_graph import function_def_to_gr
 
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.graph_errors import reason_lines
-from homoode_tf.serving.predict.served_model import SIGNATURE
 
 PACKAGES = ("onnx", "onnxruntime", "tf2onnx")
 EXTRA = "onnx"
@@ -27,14 +26,14 @@ _FUNCTIONS = {
 }
 
 
-def translate(saved_model: str | os.PathLike) -> bytes:
-    """Translates a SavedModel into the standard operations of ONNX opset 17."""
+def translate(saved_model: str | os.PathLike, key: str) -> bytes:
+    """Translates a signature of a SavedModel into the standard operations of ONNX opset 17."""
     import onnx
     from tf2onnx import optimizer, tf_loader, tfonnx
 
     # Kept as a whole: the signature alone does not keep the variables alive.
     loaded = tf.saved_model.load(os.fspath(saved_model))
-    serve = loaded.signatures[SIGNATURE]
+    serve = loaded.signatures[key]
     inputs = [x.name for x in serve.inputs if x.dtype != tf.resource]
     outputs = [x.name for x in serve.outputs]
     # Both lists are in the order of the names.
@@ -60,13 +59,13 @@ def translate(saved_model: str | os.PathLike) -> bytes:
     return model.SerializeToString()
 
 
-def load(path: pathlib.Path) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-    """Returns a function from images to outputs by name that runs the file in onnxruntime."""
+def load(path: pathlib.Path, _: str, name: str) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Returns a function from the input of a name to outputs by name by onnxruntime."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(os.fspath(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return lambda images: dict(zip(names, session.run(names, {"images": images}), strict=True))
+    return lambda batch: dict(zip(names, session.run(names, {name: batch}), strict=True))
 
 
 def _select_exactly(graph, nodes) -> list:

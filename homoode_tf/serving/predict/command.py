@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = terminal.parser(_PROGRAM, "Classifies image files with an exported model.")
     add, fits, backgrounds = parser.add_argument, images.FITS, images.BACKGROUNDS
-    path = "a PNG or JPEG file of any size and mode, or a folder, which is searched to any depth"
+    path = "a PNG, JPEG, WebP, BMP or GIF file, or a folder, which is searched to any depth"
     add("paths", nargs="+", metavar="PATH", help=path)
     output_format = "a table, or one JSON object a line (default: %(default)s)"
     add("--format", choices=("table", "jsonl"), default="table", help=output_format)

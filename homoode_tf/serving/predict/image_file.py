@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a PNG or JPEG file may cost, found out from its bytes before anything is decoded.
+"""What an image file may cost, found out from its bytes before anything is decoded.
 
 A few kilobytes can claim any number of pixels, or have them decoded again and again.
 """
@@ -21,7 +21,7 @@ MAX_PARTS = 100_000
 # Of a progressive JPEG, each of which goes over all its pixels: encoders make about ten.
 MAX_SCANS = 100
 
-NO_IMAGE = "neither a PNG nor a JPEG image, or its header is damaged"
+NO_IMAGE = "no PNG, JPEG, WebP, BMP or GIF image, or its header is damaged"
 _PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8"
 # Channels of each colour type, and the first pixel and the stride of Adam7's passes.
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}

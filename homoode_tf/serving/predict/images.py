@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From paths to arrays: finds PNG and JPEG files and reads each as the model wants it."""
+"""From paths to arrays: finds image files and reads each as the model wants it."""
 
 import contextlib
 import io
@@ -15,7 +15,8 @@ from homoode_tf.errors import InvalidValueError
 from homoode_tf.serving.predict import image_file
 from homoode_tf.serving.predict.image_file import MAX_PIXELS, ImageError
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+_FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 FITS = ("crop", "squeeze")
 BACKGROUNDS = ("white", "black")
 # Rows that are made opaque at a time.
@@ -32,9 +33,9 @@ class Unreadable(NamedTuple):
 def find(paths: Iterable[str | os.PathLike]) -> Iterator[str | Unreadable]:
     """Yields the files that `paths` stand for, one at a time.
 
-    Folders are searched to any depth for .png, .jpg and .jpeg files, in upper or lower case, in the
-    order of their names; links to folders inside them are not followed. Any other path is yielded
-    as it is, whatever its suffix and whether or not it exists: `read` says so.
+    Folders are searched to any depth for files with one of `SUFFIXES`, in upper or lower case, in
+    the order of their names; links to folders inside them are not followed. Any other path is
+    yielded as it is, whatever its suffix and whether or not it exists: `read` says so.
 
     Args:
         paths: Files and folders, in the order wanted.
@@ -89,7 +90,7 @@ def read(
     fit: str = "crop",
     background: str = "white",
 ) -> np.ndarray:
-    """Reads a PNG or JPEG file of any size and mode as a uint8 array of the wanted shape.
+    """Reads a PNG, JPEG, WebP, BMP or GIF file of any size and mode, in the wanted shape.
 
     The image is turned upright as its EXIF says, transparent parts show the background, 16 bits
     become 8, and the colours become those of the model: with one channel, luma (ITU-R 601). Where
@@ -107,7 +108,7 @@ def read(
         uint8 array of shape `image_shape`.
 
     Raises:
-        ImageError: If the file cannot be read, is no PNG or JPEG, is damaged or cut off, or is
+        ImageError: If the file cannot be read, is no such image, is damaged or cut off, or is
             above a limit of `image_file`: 64 MiB, 50 million pixels, 100 scans, 100,000 parts.
         ValueError: If `image_shape`, `fit` or `background` is not allowed.
 
@@ -136,9 +137,11 @@ def _decode(path: str | os.PathLike, mode: str, background: str) -> Image.Image:
     """Reads the whole image, upright, in `mode` "L" or "RGB"."""
     try:
         content = io.BytesIO(image_file.read(path))
-        with Image.open(content, formats=("PNG", "JPEG")) as image:
+        with Image.open(content, formats=_FORMATS) as image:
             image_file.check_size(*image.size)
-            if image.tile[0][1] != (0, 0, *image.size):  # As the first frame of an animation may.
+            whole = (0, 0, *image.size)
+            # As the first frame of an animation may; that of a GIF is laid on its background.
+            if image.format in ("PNG", "JPEG") and image.tile[0][1] != whole:
                 raise ImageError("damaged image: its pixels do not fill it")
             _mend_transparency(image)
             image.load()

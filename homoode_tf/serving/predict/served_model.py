@@ -11,10 +11,10 @@ import re
 
 import numpy as np
 
-from homoode_tf.checks import check_path
 from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason_lines
-from homoode_tf.serving import checksums
+from homoode_tf.serving import saved_model
+from homoode_tf.serving.saved_model import ModelError
 
 SIGNATURE = "serve"
 # A signature in words, as `_describe` gives them.
@@ -22,10 +22,6 @@ _TAKES = re.compile(r"images: uint8 \(None, (\d+), (\d+), ([13])\)")
 _RETURNS = re.compile(
     r"\bclass: \w+ \(\w+,\).*\blogits: \w+ \(\w+, \w+\).*\bprobabilities: \w+ \(\w+, (\w+)\)"
 )
-
-
-class ModelError(UserError, ValueError):
-    """A folder that holds no SavedModel of `serving.export`, or a damaged one; one line."""
 
 
 class PredictionError(UserError, RuntimeError):
@@ -65,7 +61,7 @@ class ServedModel:
     """A SavedModel written by `serving.export.save`, to be asked from any number of threads.
 
     Args:
-        directory: The SavedModel's folder.
+        directory: The SavedModel's folder, or the one that holds its versions.
 
     Attributes:
         image_shape: (height, width, channels) of the images.
@@ -86,23 +82,8 @@ class ServedModel:
     """
 
     def __init__(self, directory: str | os.PathLike):
-        import tensorflow as tf
-
-        directory = check_path("saved_model", directory)
-        if not os.path.isdir(directory):
-            raise ModelError(f"{directory}: no such folder")
-        try:
-            checksums.check(directory)
-            # Kept as a whole: the signature alone does not keep the variables alive.
-            self._loaded = tf.saved_model.load(directory)
-            self._serve = self._loaded.signatures.get(SIGNATURE)
-        except Exception as error:  # Damaged files bring about errors of any type.
-            raise ModelError(
-                f"{directory}: no readable SavedModel: {reason_lines(error)[0]}"
-            ) from None
-        if self._serve is None:
-            names = ", ".join(sorted(self._loaded.signatures)) or "none"
-            raise ModelError(f"{directory}: has no signature {SIGNATURE!r}; it has: {names}")
+        # Kept as a whole: the signature alone does not keep the variables alive.
+        self._loaded, self._serve = saved_model.load(directory, (SIGNATURE,))
         try:
             self.image_shape, self.num_classes = _check_signature(self._serve)
             self.class_names = self._read_class_names()

@@ -3,6 +3,7 @@
 
 import functools
 import pathlib
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -45,7 +46,11 @@ def choose(precision: str, strategy: tf.distribute.Strategy) -> str:
         )
     if precision != "auto":
         return precision
-    native = {"CPU": _cpu_has_bfloat16, "GPU": _gpus_have_bfloat16, "TPU": lambda: True}
+    native: dict[str, Callable[[], bool]] = {
+        "CPU": _cpu_has_bfloat16,
+        "GPU": _gpus_have_bfloat16,
+        "TPU": lambda: True,
+    }
     return "mixed_bfloat16" if all(native[kind]() for kind in kinds) else "float32"
 
 

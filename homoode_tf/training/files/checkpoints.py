@@ -9,7 +9,7 @@ import pathlib
 import re
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 from absl import logging
@@ -77,7 +77,8 @@ class Checkpoints:
         directory: Where they are kept.
         variables: All variables under their names.
         keep: How many of the last ones are kept, at least 1.
-        config: Tells the run's config from others; a checkpoint with another one is refused.
+        configs: What tells the run's config from others, then those that made it before its epochs
+            were raised; a checkpoint with another one is refused.
         writes: Whether this process writes; of several workers only the chief does.
 
     Attributes:
@@ -89,11 +90,11 @@ class Checkpoints:
         directory: pathlib.Path,
         variables: Mapping[str, tf.Variable],
         keep: int,
-        config: str = "",
+        configs: Sequence[str] = ("",),
         writes: bool = True,
     ):
         self._directory = pathlib.Path(directory)
-        self._config = config
+        self._configs = list(configs)
         self.restored = "none"
         self._variables = dict(variables)
         self._checkpoint = tf.train.Checkpoint(**variables)
@@ -152,7 +153,7 @@ class Checkpoints:
             new.mkdir()
             tf.train.Checkpoint(**self._copies).write(str(new / _PREFIX))
             files = {path.name: checksums.describe(path) for path in sorted(new.iterdir())}
-            manifest = {**dataclasses.asdict(record), "config": self._config, "files": files}
+            manifest = {**dataclasses.asdict(record), "config": self._configs[0], "files": files}
             manifest["sha256"] = _digest(manifest)
             (new / _MANIFEST).write_text(json.dumps(manifest, indent=2), encoding="utf-8")
             for path in (*new.iterdir(), new):
@@ -262,7 +263,7 @@ class Checkpoints:
         except _DAMAGE as error:
             logging.warning("Checkpoint %s is damaged (%s) and left out.", path, reason(error))
             return None
-        if config not in (None, self._config):
+        if config not in (None, *self._configs):
             raise CheckpointError(
                 f"checkpoint {path} was made by another config. Give the config that made it, or "
                 "another --workdir."

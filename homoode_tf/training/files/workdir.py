@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import pathlib
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -21,12 +22,17 @@ from homoode_tf.data import DataInfo
 from homoode_tf.data.settings import is_image_data
 from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason
+from homoode_tf.models.saved import FILE_NAME
 from homoode_tf.training.settings import TrainingSettings
 
 _ABSENT = "absent"
 # The field of a JSON file that holds the SHA-256 of the others.
 _SUM = "sha256"
 _DATA_FIELDS = [field.name for field in dataclasses.fields(DataInfo)]
+# The one of `config.json` with the epochs that the run had before they were raised.
+_BEFORE = "epochs_before"
+# What a folder's name holds of the changes to a recipe; more is told by a digest.
+_READABLE = re.compile(r"[\w.=+-]{1,60}")
 
 
 class WorkdirError(UserError, ValueError):
@@ -44,7 +50,8 @@ class Workdir:
         checkpoints: `checkpoints/`.
         metrics: `metrics.jsonl`.
         events: `events/`, for TensorBoard.
-        saved_model: `saved_model/`.
+        saved_model: `saved_model/`, whose only version is `1/`.
+        model: `model.keras`.
         data: `data.json`, what the run knows of its images: class names, mean, deviation, ...
         result: `result.json`, written last of all: it says that the run is complete.
 
@@ -60,13 +67,14 @@ class Workdir:
         self.events = self.directory / "events"
         self.saved_model = self.directory / "saved_model"
         self.data = self.directory / "data.json"
+        self.model = self.directory / FILE_NAME
         self.result = self.directory / "result.json"
 
     def open(self, config: Mapping[str, Any]) -> None:
         """Makes the folder where it is missing, and checks that it is free or `config`'s.
 
         Args:
-            config: The whole config.
+            config: The whole config; it may ask for more epochs than the run had.
 
         Raises:
             WorkdirError: If the folder cannot be written, or was made by another config.
@@ -80,16 +88,44 @@ class Workdir:
                 f"workdir {self.directory} cannot be written: {disk.remedy(error)}."
             ) from error
         if self.config.exists():
-            self.check(config)
+            self.check({**plain(config), **self._epochs()} if self.is_longer(config) else config)
 
     def claim(self, config: Mapping[str, Any]) -> None:
-        """Writes `config.json`, which makes the folder this config's."""
-        _write_json(self.config, plain(config))
+        """Writes `config.json`, which makes the folder this config's.
+
+        The result of a run of fewer epochs is set aside as `result-epochs=N.json`.
+        """
+        before = self._epochs_before()
+        if self.is_longer(config):
+            (epochs,) = self._epochs().values()
+            if self.result.exists():
+                self.result.rename(self.directory / f"result-epochs={epochs:g}.json")
+            before = [*before, epochs]
+        _write_json(self.config, {**plain(config), **({_BEFORE: before} if before else {})})
+
+    def is_longer(self, config: Mapping[str, Any]) -> bool:
+        """Returns whether a config asks for more epochs than the one that made the run."""
+        there = self._epochs() if self.config.exists() else {}
+        here = TrainingSettings.complete(config)
+        return any(here[name] > value for name, value in there.items())
+
+    def origins(self, config: Mapping[str, Any]) -> list[str]:
+        """Returns the digests of the configs that may have made the checkpoints, its own first."""
+        there = [*self._epochs_before(), *self._epochs().values()] if self.config.exists() else []
+        earlier = [digest({**plain(config), "epochs": epochs}) for epochs in there]
+        return list(dict.fromkeys([digest(config), *earlier]))
+
+    def _epochs(self) -> dict[str, float]:
+        return {"epochs": TrainingSettings.complete(self.read_config())["epochs"]}
+
+    def _epochs_before(self) -> list[float]:
+        return self._read_config().get(_BEFORE, []) if self.config.exists() else []
 
     def clean(self) -> None:
         """Removes what killed processes left; only for who holds the folder's lock."""
         disk.recover_folder(self.saved_model)
         shutil.rmtree(self._new_saved_model, ignore_errors=True)
+        self._new_model.unlink(missing_ok=True)
         for leftover in (*self.directory.glob("*.json*.new"), *self.directory.glob(".writable-*")):
             leftover.unlink()
 
@@ -123,6 +159,11 @@ class Workdir:
         Raises:
             WorkdirError: If there is no run, or its `config.json` is damaged.
         """
+        config = self._read_config()
+        config.pop(_BEFORE, None)
+        return config
+
+    def _read_config(self) -> dict[str, Any]:
         if not self.config.exists():
             raise WorkdirError(f"workdir {self.directory} holds no run: {self.config} is missing.")
         return read_json(
@@ -191,9 +232,40 @@ class Workdir:
         write(self._new_saved_model)
         disk.replace_folder(self._new_saved_model, self.saved_model)
 
+    def replace_model(self, write: Callable[[pathlib.Path], None]) -> None:
+        """Replaces `model.keras` in the same way."""
+        write(self._new_model)
+        disk.replace_file(self._new_model, self.model)
+
     @property
     def _new_saved_model(self) -> pathlib.Path:
         return self.directory / "saved_model.new"
+
+    @property
+    def _new_model(self) -> pathlib.Path:
+        return self.directory / "new.keras"
+
+
+def default_name(recipe: str, changes: Mapping[str, Any]) -> str:
+    """Returns the name of the folder of a run for which no other was given.
+
+    Args:
+        recipe: Name of the recipe.
+        changes: Its fields with other values than its own, under dotted names.
+
+    Example:
+        >>> default_name("cifar10", {"epochs": 3.0, "model.rtol": 0.01})
+        'cifar10-epochs=3-model.rtol=0.01'
+        >>> default_name("cifar10", {"init_from": "runs/mnist"})
+        'cifar10-4329d2dc'
+    """
+    told = "-".join(
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in sorted(changes.items())
+    )
+    if told and not _READABLE.fullmatch(told):
+        told = hashlib.sha256(told.encode()).hexdigest()[:8]
+    return f"{recipe}-{told}" if told else recipe
 
 
 def digest(config: Mapping[str, Any]) -> str:

@@ -3,14 +3,20 @@
 
 import json
 
+import keras
 import numpy as np
 import pytest
 import scipy.special
 import tensorflow as tf
 
-from homoode_tf import solvers
-from homoode_tf.serving.convert import FORMATS
+from homoode_tf import data, models, solvers
+from homoode_tf.layers import ConvDynamics, HomoODE
+from homoode_tf.serving import export
+from homoode_tf.serving.convert import FORMATS, convert
+from homoode_tf.serving.convert.signature import Signature
+from homoode_tf.serving.predict import ModelError
 from tests.serving.convert.conftest import IMAGES, LAYERS, skip_without
+from tests.serving.predict.conftest import save_module
 
 pytestmark = pytest.mark.slow
 OUTPUTS = {"class": np.int64, "logits": np.float32, "probabilities": np.float32}
@@ -125,3 +131,90 @@ def test_onnxruntime_evaluates_the_dynamics_as_often_as_the_keras_model(converte
     # Two convolutions an evaluation, and those of stem and head.
     outside = np.array(convolutions) - 2 * np.array(evaluations)
     assert set(outside) == {outside[0]} and 2 <= outside[0] <= 4
+
+
+@pytest.fixture(scope="module")
+def keras_export(tmp_path_factory):
+    """A user's own model with one of the layers, as Keras exports it, and the model."""
+    layers = [keras.Input((6, 6, 3)), HomoODE(ConvDynamics(3, groups=1), rtol=1e-2, atol=1e-2)]
+    model = keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(2)])
+    directory = tmp_path_factory.mktemp("keras") / "exported"
+    model.export(directory, verbose=False)
+    return model, directory
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_what_keras_has_exported_is_converted(keras_export, tmp_path, format):
+    skip_without(format)
+    model, directory = keras_export
+    done = convert(directory, tmp_path / "model", format)
+    assert done.num_images == 11 and done.max_difference < 1e-4
+    signature = Signature(directory)
+    (batch, *_) = signature.batches()
+    assert batch.dtype == np.float32 and batch.min() == 0.0 and batch.max() == 1.0
+    run = FORMATS[format].load(tmp_path / "model", signature.key, signature.input_name)
+    (answer,) = run(batch).values()
+    np.testing.assert_allclose(answer, model(batch), atol=1e-4)
+
+
+def test_keras_s_own_onnx_export_says_what_to_do_instead(keras_export, tmp_path):
+    skip_without("onnx")
+    with pytest.raises(
+        ValueError, match=r"Use model.export\(DIR\), then python -m homoode_tf.conv"
+    ):
+        keras_export[0].export(tmp_path / "model.onnx", format="onnx", verbose=False)
+    assert not (tmp_path / "model.onnx").exists()
+
+
+@pytest.fixture(scope="module")
+def digits_model(tmp_path_factory):
+    """A classifier of digits after a few steps, its SavedModel, and the test images."""
+    folder = tmp_path_factory.mktemp("digits")
+    images = data.load("digits", data_dir=folder)
+    model = models.build(
+        {"channels": 32, "head_channels": 64, "solver": "rk4", "num_steps": 2},
+        (8, 8, 1), 10, images.info.mean, images.info.std,
+    )  # fmt: skip
+    model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    model.fit(images.train_batches(64, seed=0, num_steps=40), verbose=0)
+    export.save(model, folder / "saved_model", (8, 8, 1), images.info.class_names)
+    return folder / "saved_model", *next(iter(images.evaluation_batches("test", 360)))
+
+
+@pytest.mark.parametrize(("quantize", "share"), [("float16", 0.75), ("dynamic_range", 0.6)])
+def test_quantised_weights_take_less_and_say_nearly_the_same(
+    digits_model, tmp_path, quantize, share
+):
+    skip_without("tflite")
+    directory, images, labels = digits_model
+    whole = convert(directory, tmp_path / "whole", "tflite")
+    done = convert(directory, tmp_path / "model", "tflite", quantize=quantize)
+    assert done.size < share * whole.size
+    assert whole.max_difference < done.max_difference
+    classes = INTERPRETERS["tflite"](done.path)(images.numpy())["class"]
+    expected = saved_model(directory)(images.numpy())["class"]
+    assert np.mean(classes == expected) > 0.97
+    assert np.mean(classes == labels) > np.mean(expected == labels) - 0.02 > 0.5
+
+
+def test_quantisation_is_for_litert(digits_model, tmp_path):
+    with pytest.raises(ValueError, match="quantize='float16' is for the format tflite"):
+        convert(digits_model[0], tmp_path / "model", "onnx", quantize="float16")
+    with pytest.raises(ValueError, match="quantize must be one of none, float16, dynamic_range"):
+        convert(digits_model[0], tmp_path / "model", "tflite", quantize="int4")
+
+
+@pytest.mark.parametrize(
+    ("specs", "answer", "message"),
+    [
+        ([tf.TensorSpec([None, 4], name="a"), tf.TensorSpec([None, 4], name="b")], 0, "must take"),
+        ([tf.TensorSpec([None], tf.string, name="a")], 0, "one float or uint8 tensor, but takes a"),
+        ([tf.TensorSpec([None, None, 3], name="a")], 0, "the sizes of 'a' must be known"),
+        ([tf.TensorSpec([None, 4], name="a")], "text", "returns answer: string"),
+    ],
+)
+def test_a_signature_that_cannot_be_converted(tmp_path, specs, answer, message):
+    serve = tf.function(lambda *_: {"answer": tf.constant([answer])}, input_signature=specs)
+    save_module(tmp_path / "saved_model", serve, signature="serving_default")
+    with pytest.raises(ModelError, match=message):
+        convert(tmp_path / "saved_model", tmp_path / "model", "tflite")

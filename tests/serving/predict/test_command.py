@@ -106,10 +106,10 @@ def test_what_cannot_be_read_is_reported_and_the_rest_is_done(ask, folder, tmp_p
     reported = [line.split(": ")[:2] for line in printed.err.splitlines()]
     assert reported == [
         [str(tmp_path / "missing.png"), "No such file or directory"],
-        [str(folder / "3.png"), "neither a PNG nor a JPEG image, or its header is damaged"],
+        [str(folder / "3.png"), "no PNG, JPEG, WebP, BMP or GIF image, or its header is damaged"],
         [str(folder / "5.png"), "damaged image"],
         [str(folder / "6.png"), "empty file"],
-        [str(tmp_path / "nothing"), "no .png, .jpg or .jpeg file in it"],
+        [str(tmp_path / "nothing"), "no .png, .jpg, .jpeg, .webp, .bmp or .gif file in it"],
     ]
 
 
@@ -215,7 +215,7 @@ def test_progress_of_many_files_on_a_terminal(ask, folder, monkeypatch, capsys, 
     monkeypatch.setattr(sys, "stderr", terminal)
     assert ask(folder, "--format", "jsonl", "--batch_size", batch_size) == 1
     assert ("0/9" in terminal.getvalue()) == shown
-    assert f"{folder / '4.png'}: neither" in terminal.getvalue()
+    assert f"{folder / '4.png'}: no PNG" in terminal.getvalue()
     assert len(objects(capsys.readouterr().out)) == 8  # and nothing else
 
 
@@ -241,7 +241,7 @@ def test_as_a_process(homoode, folder):
     done = subprocess.run(command, capture_output=True)
     said = lines_of_its_own(done.stderr)
     assert done.returncode == 1 and len(done.stdout.splitlines()) == 9
-    assert len(said) == 1 and said[0].startswith(f"{folder / '1.png'}: neither a PNG")
+    assert len(said) == 1 and said[0].startswith(f"{folder / '1.png'}: no PNG")
 
 
 def test_a_reader_that_has_enough_is_no_error(ask, folder, monkeypatch, capsys):

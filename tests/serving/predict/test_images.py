@@ -250,8 +250,8 @@ PROFILE = png(1, 1, 8, 0, [b"\0"], (b"iCCP", b"name\0\0" + zlib.compress(bytes(2
     ("name", "content", "reason"),
     [
         ("empty.png", b"", "empty file"),
-        ("text.png", b"not an image\n", "neither a PNG nor a JPEG"),
-        ("signature.png", b"\x89PNG\r\n\x1a\n", "neither a PNG nor a JPEG"),
+        ("text.png", b"not an image\n", "no PNG, JPEG, WebP"),
+        ("signature.png", b"\x89PNG\r\n\x1a\n", "no PNG, JPEG, WebP"),
         ("cut.png", encoded("PNG")[:-2000], "damaged image: its pixel data are cut off"),
         ("flipped.png", flipped(encoded("PNG")), "damaged image: .* not what was written"),
         ("apng.png", APNG, "damaged image: its pixel data end early"),
@@ -259,8 +259,11 @@ PROFILE = png(1, 1, 8, 0, [b"\0"], (b"iCCP", b"name\0\0" + zlib.compress(bytes(2
         ("scans.jpg", scans(101), "^too large: 101 scans, at most 100$"),
         ("profile.png", PROFILE, "^too large: "),
         ("cut.jpg", encoded("JPEG")[:-500], "damaged image: .*truncated"),
-        ("image.gif", encoded("GIF"), "neither a PNG nor a JPEG"),
-        ("image.bmp", encoded("BMP"), "neither a PNG nor a JPEG"),
+        ("image.tiff", encoded("TIFF"), "no PNG, JPEG, WebP"),
+        ("cut.gif", encoded("GIF")[:-2000], "damaged image"),
+        ("ended.gif", encoded("GIF")[:-2000] + b"\0;", "damaged image"),
+        ("cut.bmp", encoded("BMP")[:-2000], "damaged image"),
+        ("cut.webp", encoded("WEBP")[:-100], "damaged image|no PNG, JPEG, WebP"),
         (
             "bomb.png",
             png(30_000, 30_000, 8, 0, [b""]),
@@ -404,7 +407,15 @@ def tree(root, *names):
 
 def test_folders_are_searched_in_the_order_of_names(tmp_path):
     tree(
-        tmp_path, "b.PNG", "a.jpeg", "c.JpG", "notes.txt", "png", "b/z.png", "b/a/deep.png", "x.gif"
+        tmp_path,
+        "b.PNG",
+        "a.jpeg",
+        "c.JpG",
+        "notes.txt",
+        "png",
+        "b/z.png",
+        "b/a/deep.png",
+        "x.tiff",
     )
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "link.png").symlink_to(tmp_path / "b")
@@ -433,7 +444,9 @@ def test_folders_without_images_are_reported(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     assert list(images.find([tmp_path / "empty", tmp_path / "full"])) == [
-        images.Unreadable(str(tmp_path / "empty"), "no .png, .jpg or .jpeg file in it"),
+        images.Unreadable(
+            str(tmp_path / "empty"), "no .png, .jpg, .jpeg, .webp, .bmp or .gif file in it"
+        ),
         str(tmp_path / "full" / "a.png"),
         images.Unreadable(str(tmp_path / "full" / "locked"), "Permission denied"),
     ]

@@ -182,7 +182,7 @@ def test_a_checkpoint_is_never_deleted_by_half(saver, monkeypatch):
 @pytest.mark.parametrize("restore", ["restore_latest", "restore_best"])
 def test_a_checkpoint_of_another_config_is_refused(saver, restore):
     saver.save(1, accuracy=0.5)
-    other = Checkpoints(saver.directory, {"a_0": saver.variable}, 2, "another")
+    other = Checkpoints(saver.directory, {"a_0": saver.variable}, 2, ["another"])
     saver.variable.assign([9.0, 9.0])
     with pytest.raises(CheckpointError, match="step-00000001 was made by another config"):
         getattr(other, restore)()
