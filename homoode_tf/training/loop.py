@@ -163,15 +163,10 @@ def _make_steps(
 
             state.non_finite_steps.check()
             with clock.paused(step):
-                validation = None
-                if milestones.evaluates(step):
-                    validation = _validate(run, interruption, progress)
+                evaluates = milestones.evaluates(step)
+                validation = _validate(run, interruption, progress) if evaluates else None
                 if milestones.logs(step):
-                    line = _metrics_of(run, step, clock, validation)
-                    metrics.write(step, line)
-                    if validation is not None:
-                        metrics.show(step, run.evaluator.pictures())
-                    progress.update(step, line)
+                    _log(run, step, clock, validation, metrics, progress)
                 if milestones.begins_epoch(step) and step < milestones.total_steps:
                     state.epoch_metrics.reset()
                 is_due = False
@@ -208,6 +203,22 @@ def _validate(run: Run, interruption: Interruption, progress: Progress) -> dict[
             raise
         logging.warning("Left out, for config.non_finite=skip: %s", error)
         return None
+
+
+def _log(
+    run: Run,
+    step: int,
+    clock: Clock,
+    validation: dict[str, float] | None,
+    metrics: MetricsWriter,
+    progress: Progress,
+) -> None:
+    """Writes and shows what there is to say after a step."""
+    line = _metrics_of(run, step, clock, validation)
+    metrics.write(step, line)
+    if validation is not None:
+        metrics.show(step, run.evaluator.pictures())
+    progress.update(step, line)
 
 
 def _metrics_of(
