@@ -19,7 +19,7 @@ def text(description: str, own: flags.FlagValues, fields: Iterable[tuple[str, st
     """
     page = argparse.ArgumentParser(
         pathlib.Path(sys.argv[0]).name,
-        "%(prog)s [--config=RECIPE] [--config.FIELD=VALUE ...] [--FLAG=VALUE ...]",
+        "%(prog)s [--FLAG=VALUE ...] [--config.FIELD=VALUE ...]",
         description,
         formatter_class=_Format,
         add_help=False,
