@@ -95,6 +95,19 @@ def test_stem_pads_one_pixel_on_every_side():
     np.testing.assert_allclose(y[0, :, :, 0], [[4, 6, 6], [6, 9, 9], [6, 9, 9]], rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("pixels", "strides", "state"),
+    [(32, (1, 2), 16), (64, (2, 2), 16), (96, (2, 2, 1), 24), (224, (2, 2, 2), 28), (8, (1,), 8)],
+)
+def test_a_stem_of_any_length_brings_any_size_to_a_state(pixels, strides, state):
+    stem = models.Stem(2, strides)
+    shape = (1, pixels, pixels, 3)
+    assert stem(tf.zeros(shape)).shape == stem.compute_output_shape(shape) == (1, state, state, 2)
+    assert len(models.Stem.from_config(stem.get_config()).convolutions) == len(strides)
+    with pytest.raises(ValueError, match="one to eight numbers, each 1 or 2, got"):
+        models.Stem(2, [2] * 9)
+
+
 def test_keras_file_round_trip(tiny, tmp_path):
     batch = images(3, 8, 8, 1)
     tiny.save(tmp_path / "model.keras")
@@ -194,8 +207,8 @@ def test_unknown_layers_are_refused():
         ("channels", 2.5, "an integer"),
         ("groups", 5, "must divide channels=64"),
         ("groups", 0, "at least 1"),
-        ("stem_strides", (0, 1), "two numbers, each 1 or 2"),
-        ("stem_strides", 2, "two numbers, each 1 or 2"),
+        ("stem_strides", (0, 1), "one to eight numbers, each 1 or 2"),
+        ("stem_strides", 2, "one to eight numbers, each 1 or 2"),
         ("batch_norm_momentum", 2.0, "below 1"),
         ("dropout_rate", "much", "a number"),
         ("synchronized_batch_norm", "no", "True or False"),

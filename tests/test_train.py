@@ -119,8 +119,9 @@ def test_a_bad_field_is_refused_before_anything_is_written(
 
 @pytest.mark.slow
 def test_a_killed_run_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path, data_dir, capsys):
-    """As `scripts.kill_nine` finds out, once the first checkpoint is there."""
-    flags = [f"--data_dir={data_dir}", *(f"--config.{name}={SMALL[name]}" for name in SMALL)]
+    """As `scripts.kill_nine` finds out, once the first checkpoint is there; the images stream."""
+    streamed = {**SMALL, "cache_megabytes": 0}
+    flags = [f"--data_dir={data_dir}", *(f"--config.{n}={v}" for n, v in streamed.items())]
     kill = ["--kills=1", "--from_checkpoint", "--longest=0", f"--workdir={tmp_path / 'runs'}"]
     assert kill_nine.main([*kill, "--", *flags]) == 0
     assert "1 times kill -9, 20 steps: 0 of " in last_line(capsys.readouterr().out)
@@ -137,8 +138,9 @@ def test_a_killed_run_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path, data_
     assert (workdir / "saved_model" / "saved_model.pb").exists()
 
     del found["sha256"]  # of the file
-    assert train(small_config(), workdir, data_dir) == found
-    again = evaluate(small_config(), workdir, data_dir)
+    config = small_config(cache_megabytes=0)
+    assert train(config, workdir, data_dir) == found
+    again = evaluate(config, workdir, data_dir)
     assert again["test_accuracy"] == found["test_accuracy"]
     with pytest.raises(ValueError, match="seed is 0 there and 7 here"):
-        train(small_config(seed=7), workdir, data_dir)
+        train(small_config(cache_megabytes=0, seed=7), workdir, data_dir)

@@ -38,6 +38,7 @@ _GREY = ("1", "L", "LA", "I", "I;16")
 _ORIENTATION = 0x0112  # EXIF's tag
 # As many as a line can hold; all stand in the run's data.json.
 _NAMED = 10
+_AT_A_TIME = 512
 
 
 class _File(NamedTuple):
@@ -132,7 +133,7 @@ class _Reader:
     """Reads files by their index, in the order given."""
 
     def __init__(self, folder, files, looks, shape, classes=()):
-        self._files, self._shape = files, shape
+        self._size, self._shape = len(files), shape
         paths = [os.fsencode(os.path.join(folder, file.path)) for file in files]
         orientations = [looks[file.path].orientation for file in files]
         numbers = {label: number for number, label in enumerate(classes)}
@@ -163,16 +164,15 @@ class _Reader:
         def read(index):
             return self.image(index), self._labels[index]
 
-        size = len(self._files)
-        return Split(size, read, lambda: read_in_turn(size, read, self._shape))
+        return Split(self._size, read, lambda: read_in_turn(self._size, read, self._shape))
 
 
 def _list(folder: str) -> tuple[list[_File], list[tuple[str, str]], list[str]]:
     """Returns the images, the class folders as (split, class), and what else is left out."""
     names = _subfolders(folder)
-    if "train" in names:
-        roots = [(_SPLITS[name], name) for name in names if name in _SPLITS]
-        notes = [f"folder {name!r} is no split" for name in names if name not in _SPLITS]
+    if "train" in map(str.lower, names):
+        roots = [(_SPLITS[n.lower()], n) for n in names if n.lower() in _SPLITS]
+        notes = [f"folder {n!r} is no split" for n in names if n.lower() not in _SPLITS]
     else:
         roots, notes = [("train", "")], []
     files, folders, others = [], [], []
@@ -221,7 +221,9 @@ def _look_at_all(folder: str, files: list[_File]) -> tuple[dict[str, _Look], dic
             return getattr(error, "strerror", None) or " ".join(str(error).split()) or repr(error)
 
     with concurrent.futures.ThreadPoolExecutor() as threads:
-        found = list(threads.map(look, files, chunksize=64))
+        # A few at a time: what waits for a thread needs more memory than a path.
+        parts = (files[start : start + _AT_A_TIME] for start in range(0, len(files), _AT_A_TIME))
+        found = [what for part in parts for what in threads.map(look, part)]
     pairs = [(file.path, what) for file, what in zip(files, found, strict=True)]
     looks = {path: what for path, what in pairs if isinstance(what, _Look)}
     return looks, {path: what for path, what in pairs if isinstance(what, str)}

@@ -95,7 +95,7 @@ def wanted_shape(
 
 
 def fit(image: tf.Tensor, shape: tuple[int, int, int]) -> tf.Tensor:
-    """Returns an image, or a batch of known shape, in the given one; resized where need be."""
+    """Returns an image, or a batch of known shape, in the given one: resized where it is not."""
     given = image.shape[-3:].as_list()
     if tuple(given) == shape:
         return image

@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import pathlib
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -54,3 +56,19 @@ def test_a_name_of_the_catalog_in_another_size(digits_dir, digits):
 )
 def test_short_names(dataset, name):
     assert data.short_name(dataset) == name
+
+
+def test_the_page_on_ones_own_data(tmp_path, monkeypatch):
+    page = (pathlib.Path(__file__).parents[2] / "docs" / "own_data.md").read_text()
+    monkeypatch.chdir(tmp_path)
+    exec(page.split("```python\n")[1].split("```")[0], {})
+    folder, arrays = (data.load(name) for name in ("folder:pictures", "npz:pictures.npz"))
+    assert folder.info.class_names[3] == "digit 3" and arrays.info.class_names[3] == "3"
+    assert folder.info.num_test == arrays.info.num_test == 180
+    for one, other in zip(
+        folder.train_batches(64, seed=0, num_steps=3),
+        arrays.train_batches(64, seed=0, num_steps=3),
+        strict=True,
+    ):
+        for mine, theirs in zip(one, other, strict=True):
+            np.testing.assert_array_equal(mine, theirs)

@@ -32,19 +32,24 @@ _NO_NAME = ("", "None", "nonsense", "0", "NaN", "../..", "Ω", "a b")
 _NO_NAME_IN_PYTHON = ("3", "0.5", "None", "True", "[]", "('adam',)", "{}", "{1}", "b'adam'", "len")
 _NO_FLAG = ("maybe", "2", "-1", "", "nan", "None", "(True,)")
 _NO_FLAG_IN_PYTHON = ("'maybe'", "2", "None", "0.5", "[True]", "{}", "float('nan')", "'False'")
-_NO_STRIDES = ("()", "(1,)", "(1, 2, 1)", "(0, 1)", "(-1, 1)", "(3, 1)", "(1, 10000000000)")
+_NO_STRIDES = ("()", f"({'1, ' * 9})", "(0, 1)", "(-1, 1)", "(3, 1)", "(1, 10000000000)")
+_NO_SIZE = ("(8,)", "(8, 8, 8)", "(7, 8)", "(8, 513)", "(8.5, 8)", "(-8, 8)")
 
 # Names of fields, by what is outside: the integer below the least, numbers, names.
 _INTEGERS = {
-    "-1": "augmentation.crop_padding model.extra_channels seed",
+    "-1": "augmentation.crop_padding model.extra_channels seed cache_megabytes",
+    "-1 9": "augmentation.rand_augment",
     "0": "model.channels model.head_channels model.groups model.num_steps model.max_num_iterations "
     "model.max_num_steps batch_size accumulation_steps initial_point.period log_every_steps "
     "checkpoint_every_steps evaluate_every_epochs keep_checkpoints",
 }
 _NUMBERS = {
     "0.0 -0.5 1.0 1.5 1e-9": "validation_fraction",
-    "-0.1 1.1": "augmentation.flip_probability",
-    "-0.1 1.0 2.0": "model.dropout_rate model.batch_norm_momentum optimizer.momentum "
+    "0.0 -0.5 1.0 1.5": "test_fraction",
+    "-0.1 1.1": "augmentation.flip_probability augmentation.rand_augment_strength "
+    "augmentation.mixup augmentation.cutmix",
+    "-0.1 1.0 2.0": "augmentation.cutout "
+    "model.dropout_rate model.batch_norm_momentum optimizer.momentum "
     "optimizer.beta_1 optimizer.beta_2 weight_averaging.momentum",
     "-0.1 1.0": "label_smoothing optimizer.warmup_fraction weight_averaging.start_fraction",
     "0.0 -1.0": "model.rtol model.atol model.final_time",
@@ -97,6 +102,10 @@ FIELDS = (
     *_each(_CHOICES, _NO_NAME, (*map(repr, _NO_NAME), *_NO_NAME_IN_PYTHON), write=repr),
     *_each({"": _FLAGS}, _NO_FLAG, _NO_FLAG_IN_PYTHON),
     Field("model.groups", ("3", "5"), ("3", "5")),  # They divide none of the channels.
+    Field("image_size", (*_NO_SIZE, "many", "2.5"), (*_NO_SIZE, "None", "8", "'ab'")),
+    # Not both.
+    Field("augmentation.mixup", ("0.5",), ("0.5",), [{"augmentation.cutmix": "0.5"}]),
+    Field("augmentation.cutmix", ("0.5",), ("0.5",), [{"augmentation.mixup": "0.5"}]),
     Field("model.stem_strides", (*_NO_STRIDES, "many", "2.5"), (*_NO_STRIDES, "None", "3", "'ab'")),
     # What other layers want.
     Field("model.solver", ("anderson",), ("'anderson'",), _ODE),

@@ -41,6 +41,7 @@ FIELDS = [
     "test_accuracy",
     "test_loss",
     "test_examples",
+    "class_names",
     "nfe_forward",
     "nfe_backward",
     "peak_memory_mb",
