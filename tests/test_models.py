@@ -47,6 +47,43 @@ def tiny():
     return models.build(config, (8, 8, 1), 10, mean=[0.3], std=[0.4])
 
 
+@pytest.fixture(scope="module")
+def steady():
+    """One whose answers in training do not change from call to call."""
+    config = {"channels": 4, "head_channels": 6, "groups": 2, "dropout_rate": 0.0}
+    config |= {"solver": "rk4", "num_steps": 1}
+    return models.build(config, (8, 8, 1), 10, mean=[0.3], std=[0.4])
+
+
+def test_the_loss_of_fit_is_the_task_s_alone(steady):
+    """The initial point is trained all the same, by a loss with a name of its own."""
+    batch, labels = images(8, 8, 8, 1), np.arange(8)
+    task = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    point = steady.implicit.initial_point
+    before = point.value.numpy()
+    expected = float(task(labels, steady(batch, training=True)))
+    added = float(sum(steady.losses))
+    steady.compile(keras.optimizers.SGD(0.1), task, metrics=["accuracy"])
+    history = steady.fit(batch, labels, batch_size=8, verbose=0).history
+    assert history["loss"] == pytest.approx([expected], rel=1e-5)
+    assert history["added_loss"] == pytest.approx([added], rel=1e-5) and added > 0.1
+    assert np.abs(point.value.numpy() - before).max() > 1e-4
+    loss, accuracy = steady.evaluate(batch, labels, verbose=0)
+    assert loss == pytest.approx(float(task(labels, steady(batch))), rel=1e-4)
+    assert 0.0 <= accuracy <= 1.0
+
+
+def test_a_frozen_stem_keeps_its_moments(steady):
+    steady.stem.trainable = False
+    try:
+        before = [variable.numpy() for variable in steady.stem.weights]
+        steady(images(8, 8, 8, 1), training=True)
+        for variable, value in zip(steady.stem.weights, before, strict=True):
+            np.testing.assert_array_equal(variable.numpy(), value, variable.path)
+    finally:
+        steady.stem.trainable = True
+
+
 def images(*shape):
     return tf.constant(np.random.default_rng(0).integers(0, 256, shape), tf.uint8)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""README's code runs as it stands."""
+"""The code of README and of the pages on runs and serving runs as it stands."""
 
 import pathlib
 import re
@@ -8,15 +8,22 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
+from homoode_tf import models
 from homoode_tf.serving import export
 
 README = pathlib.Path(__file__).parent.parent / "README.md"
+SMALL = {"channels": 4, "head_channels": 6, "groups": 2, "solver": "rk4", "num_steps": 1}
+
+
+def blocks_of(page):
+    return re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
 
 
 @pytest.fixture
 def blocks():
-    return re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    return blocks_of(README)
 
 
 def test_the_layer_s_example_trains(blocks):
@@ -30,11 +37,42 @@ def test_the_layer_s_example_trains(blocks):
 def test_the_example_of_serving_answers(blocks, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.GlobalMaxPooling2D()])
-    export.save(model, "runs/digits/saved_model", (8, 8, 1))
+    export.save(model, "runs/digits/saved_model/1", (8, 8, 1))
     names = {"tf": tf, "images": np.zeros((5, 8, 8, 1), np.uint8)}
     exec(blocks[1], names)
     assert names["answer"]["class"].shape == (5,)
     assert len(blocks) == 2, "an example that no test runs"
+
+
+def test_the_examples_of_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    load, fit = blocks_of(README.parent / "docs" / "runs.md")
+    small = fit.replace("build({}", f"build({SMALL}").replace("num_steps=400", "num_steps=2")
+    small = small.replace('10, "steps_per_epoch": 40', '2, "steps_per_epoch": 1')
+    names = {}
+    exec(small, names)
+    history = names["history"].history
+    assert {"loss", "added_loss", "accuracy", "val_loss", "val_accuracy"} == history.keys()
+    assert np.isfinite(list(history.values())).all()
+
+    pathlib.Path("runs/digits").mkdir(parents=True)
+    names["model"].save("runs/digits/model.keras")
+    names = {"images": np.zeros((2, 8, 8, 1), np.uint8)}
+    exec(load, names)
+    assert names["logits"].shape == (2, 10)
+
+
+def test_the_examples_of_serving(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = models.build(SMALL, (8, 8, 1), 3, [0.3], [0.4])
+    export.save(model, "runs/digits/saved_model/1", (8, 8, 1), ["a", "b", "c"])
+    Image.new("L", (20, 30)).save("image.png")
+    ask, export_it = blocks_of(README.parent / "docs" / "serving.md")
+    names = {"model": model}
+    exec(ask, names)
+    assert names["answer"]["class_name"].numpy()[0] in (b"a", b"b", b"c")
+    exec(export_it, names)
+    assert pathlib.Path("exported", "saved_model.pb").exists()
 
 
 def test_every_recipe_is_named():

@@ -81,6 +81,5 @@ class Signature:
         if total > 7:
             images[1], images[3], images[5] = 0, 255, 128
             images[7, ::2], images[7, 1::2] = 0, 255
-        if self._dtype != np.uint8:
-            images = images / 255.0
-        return np.split(images.astype(self._dtype), np.cumsum(counts)[:-1])
+        scale = 1 if self._dtype == np.uint8 else 255
+        return np.split((images / scale).astype(self._dtype), np.cumsum(counts)[:-1])

@@ -60,8 +60,8 @@ def answers_changed_by(monkeypatch, format, change):
     """Lets the interpreter of a format answer something else."""
     load = FORMATS[format].load
 
-    def changed(path):
-        run = load(path)
+    def changed(*arguments):
+        run = load(*arguments)
 
         def answer(images):
             found = {name: value.copy() for name, value in run(images).items()}
