@@ -33,6 +33,7 @@ FIELDS = [
     "dataset",
     "model",
     "parameters",
+    "precision",
     "initial_point_parameters",
     "steps",
     "examples_per_second",

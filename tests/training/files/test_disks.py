@@ -15,7 +15,7 @@ from tests.training import runs
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 # Full when the run wants to write its config, the first metrics, the second checkpoint, and later
 # metrics; with how many checkpoints there are by then at least.
-FULL = {"size=4k": 0, "size=12k": 0, "size=32k": 1, "size=64k": 2}
+FULL = {"size=4k": 0, "size=16k": 0, "size=48k": 1, "size=80k": 2}
 READ_ONLY = "size=10m,ro"
 NAMESPACE = ["unshare", "--map-root-user", "--mount"]
 
