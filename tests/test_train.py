@@ -135,7 +135,7 @@ def test_a_killed_run_ends_bit_for_bit_like_an_uninterrupted_one(tmp_path, data_
         assert found[name] == expected[name]
     steps = [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").open()]
     assert steps == sorted(set(steps))
-    assert (workdir / "saved_model" / "saved_model.pb").exists()
+    assert (workdir / "saved_model" / "1" / "saved_model.pb").exists()
 
     del found["sha256"]  # of the file
     config = small_config(cache_megabytes=0)

@@ -358,7 +358,24 @@ def test_says_why_a_path_is_no_file(tmp_path, monkeypatch):
         images.read(path, (8, 8, 1))
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("kind", ["GIF", "WEBP"])
+def test_of_an_animation_it_is_the_first_frame(tmp_path, kind):
+    first, second = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    path = tmp_path / "image"
+    first.save(path, kind, save_all=True, append_images=[second])
+    distance = np.abs(images.read(path, (8, 8, 3)).astype(int) - (255, 0, 0))
+    assert distance.max() < 8  # WebP loses something
+
+
+@pytest.mark.parametrize(("kind", "most"), [("BMP", 0), ("GIF", 40), ("WEBP", 40)])
+def test_other_formats_have_the_pixels_that_were_saved(tmp_path, kind, most):
+    colours = np.linspace(0, 255, 16 * 16 * 3).reshape(16, 16, 3).astype(np.uint8)
+    Image.fromarray(colours).save(tmp_path / "image", kind)
+    found = images.read(tmp_path / "image", (16, 16, 3)).astype(int)
+    assert np.abs(found - colours).max() <= most
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
 def test_random_damage_gives_an_image_or_a_reason(tmp_path, kind):
     whole = encoded(kind)
     random = np.random.default_rng(7)
