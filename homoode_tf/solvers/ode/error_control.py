@@ -30,11 +30,13 @@ class BatchErrorControl(StepControl):
       rtol: Relative tolerance.
       atol: Absolute tolerance.
       controller: Chooses the next step size.
+      max_step_size: The longest step; None for no bound.
     """
 
     rtol: float
     atol: float
     controller: PIController
+    max_step_size: float | None = None
 
     estimates = True
 
@@ -70,7 +72,7 @@ class BatchErrorControl(StepControl):
         return tf.where(self.is_finite(slope), success, int(Status.NON_FINITE))
 
     def plan(self, control, time, target, problem):
-        length, is_last = stretched_step_size(control.step_size, target - time)
+        length, is_last = stretched_step_size(control.step_size, target - time, self.max_step_size)
         return self.planned(length, is_last, time, target, problem)
 
     def judge(self, control, plan, clock, before, step):
@@ -256,7 +258,9 @@ class WorstSampleErrorControl(BatchErrorControl):
         return tf.reduce_all(super().is_finite(tensors))
 
 
-def stretched_step_size(step_size: tf.Tensor, remaining: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def stretched_step_size(
+    step_size: tf.Tensor, remaining: tf.Tensor, max_step_size: float | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Lengthens a step a little where the interval then takes one step less.
 
     Never shortens it: a long step followed by a short rest tells more about the step sizes that are
@@ -265,11 +269,16 @@ def stretched_step_size(step_size: tf.Tensor, remaining: tf.Tensor) -> tuple[tf.
     Args:
       step_size: Proposed by the controller, shape () or (batch,).
       remaining: Time to the end, of the same shape.
+      max_step_size: The longest step allowed; None for no bound.
 
     Returns:
       The length of the next step, and whether it is the last, which ends at the end.
     """
-    count = tf.maximum(tf.math.ceil(remaining / (_STRETCH * step_size)), 1.0)
+    longest = _STRETCH * step_size
+    if max_step_size is not None:
+        step_size = tf.minimum(step_size, tf.constant(max_step_size, step_size.dtype))
+        longest = tf.minimum(longest, tf.constant(max_step_size, step_size.dtype))
+    count = tf.maximum(tf.math.ceil(remaining / longest), 1.0)
     stretched = tf.maximum(step_size, remaining / count)
     last = ~(count > 1.0)  # also where nothing remains and no step is known
     length = tf.where(count <= _PLANNED_STEPS, stretched, step_size)

@@ -38,7 +38,7 @@ class Loop:
         self._problem, self._settings = problem, settings
         self._control, self._records = settings.control, record
         tableau = settings.tableau
-        self._clock = Clock.of(problem)
+        self._clock = Clock.of(problem, settings.stop_times)
         self._outputs = outputs.make(problem, self._clock, tableau, self._control)
         controls_by_slope = tableau.fsal and self._control.estimates
         self._stepper = Stepper(
@@ -52,7 +52,9 @@ class Loop:
             differentiated=differentiated,
         )
         only_end = problem.solution_times.shape[0] == 1 and not self._control.by_sample
-        self._freezes_end = differentiated and controls_by_slope and only_end
+        # Beyond a jump the slope is another: there each step asks for it anew.
+        self._carries_slope = self._stepper.close and not settings.stop_times
+        self._freezes_end = differentiated and self._carries_slope and only_end
 
     def run(self, first_step_size: Any = None) -> Solution:
         """Integrates from the initial time to the last of the solution times.
@@ -78,7 +80,7 @@ class Loop:
         carry = Carry(
             time=elapsed,
             state=state,
-            slope=slope or [],
+            slope=slope if self._carries_slope else [],
             integrals=list(problem.integrals),
             control=control._replace(status=status),
             kept=self._outputs.begin(),
@@ -101,7 +103,8 @@ class Loop:
     def _body(self, carry: Carry) -> tuple[Carry]:
         """Tries one step."""
         control, problem = self._control, self._problem
-        plan = control.plan(carry.control, carry.time, self._outputs.target(carry.kept), problem)
+        target = self._clock.next_stop(carry.time, self._outputs.target(carry.kept))
+        plan = control.plan(carry.control, carry.time, target, problem)
         step = self._stepper.take_step(
             carry.time,
             plan.length,
@@ -112,7 +115,7 @@ class Loop:
         before = (carry.time, carry.state)
         accept, state_of_control = control.judge(carry.control, plan, self._clock, before, step)
         integrals = add(carry.integrals, step.integrals)
-        new = (plan.end, step.state, step.end or [], integrals)
+        new = (plan.end, step.state, step.end if self._carries_slope else [], integrals)
         old = (carry.time, carry.state, carry.slope, carry.integrals)
         time, state, slope, integrals = control.merge(accept, new, old)
         after = Carry(
@@ -164,7 +167,8 @@ class Loop:
         status = tf.where(unfinished, int(Status.MAX_NUM_STEPS), control.status)
         status = self._control.last_status(status, carry.state)
         times, states = self._outputs.finish(carry.kept, carry.state)
-        step_evaluations = carry.iteration * (tableau.num_stages - tableau.fsal)
+        again = self._stepper.close and not self._carries_slope
+        step_evaluations = carry.iteration * (tableau.num_stages - tableau.fsal + again)
         return Solution(
             times=times,
             states=states,

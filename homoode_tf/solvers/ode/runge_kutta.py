@@ -70,6 +70,11 @@ class RungeKutta(tfp.math.ode.Solver):
       num_steps: Take this many equal steps, without control.
       step_size: Take steps of this size, without control.
       max_num_steps: Largest number of steps tried, rejected ones included.
+      max_step_size: The longest step (adaptive stepping). What happens within a time shorter than
+        the steps, a pulse of the right side say, may else be stepped over.
+      stop_times: Numbers, the times at which the right side jumps. A step ends at each of them that
+        lies within the interval, and evaluates the right side on its own side alone; first-same-
+        as-last methods then need one evaluation more a step.
       gradient: One of "adjoint", "checkpoint", "backprop".
       step_control: "batch" (one step for all) or "sample".
       on_failure: "raise" an error, or "return" the last state; `diagnostics.status` tells why.
@@ -162,6 +167,7 @@ class RungeKutta(tfp.math.ode.Solver):
         if size is not None and not isinstance(size, numbers.Real):
             raise InvalidValueError(f"first_step_size must be a number to be saved, got {size!r}.")
         config["tableau"] = tableaus.serialize(self.tableau)
+        config["stop_times"] = list(config["stop_times"])
         if isinstance(config["adjoint_solver"], RungeKutta):
             config["adjoint_solver"] = config["adjoint_solver"].get_config()
         elif config["adjoint_solver"] is not None:
