@@ -12,7 +12,7 @@ import numpy as np
 
 from homoode_tf import checks
 from homoode_tf.errors import InvalidTypeError, InvalidValueError
-from homoode_tf.solvers.ode import tableaus
+from homoode_tf.solvers.ode import tableaus, tolerances
 from homoode_tf.solvers.ode.error_control import (
     BatchErrorControl,
     SampleErrorControl,
@@ -35,8 +35,8 @@ class Settings:
 
     tableau: ButcherTableau
     _: dataclasses.KW_ONLY
-    rtol: float = 1e-3
-    atol: float = 1e-6
+    rtol: tolerances.Tolerance = 1e-3
+    atol: tolerances.Tolerance = 1e-6
     first_step_size: Any = None
     num_steps: int | None = None
     step_size: float | None = None
@@ -46,8 +46,8 @@ class Settings:
     gradient: str = "adjoint"
     step_control: str = "batch"
     on_failure: str = "raise"
-    adjoint_rtol: float | None = None
-    adjoint_atol: float | None = None
+    adjoint_rtol: tolerances.Tolerance | None = None
+    adjoint_atol: tolerances.Tolerance | None = None
     adjoint_solver: Any = None
     safety_factor: float = 0.9
     min_step_size_factor: float = 0.2
@@ -61,9 +61,10 @@ class Settings:
         checks.check_choice("gradient", self.gradient, GRADIENTS)
         checks.check_choice("step_control", self.step_control, STEP_CONTROLS)
         checks.check_choice("on_failure", self.on_failure, ON_FAILURE)
-        for name in ("rtol", "atol"):
-            checks.check_number(name, getattr(self, name), above=0)
-        for name in ("step_size", "max_step_size", "adjoint_rtol", "adjoint_atol"):
+        for name in ("rtol", "atol", "adjoint_rtol", "adjoint_atol"):
+            if (value := getattr(self, name)) is not None or name in ("rtol", "atol"):
+                object.__setattr__(self, name, tolerances.plain(name, value))
+        for name in ("step_size", "max_step_size"):
             checks.check_number(name, getattr(self, name), above=0, optional=True)
         checks.check_integer("num_steps", self.num_steps, at_least=1, optional=True)
         checks.check_integer("max_num_steps", self.max_num_steps, at_least=1)
@@ -147,7 +148,7 @@ class Settings:
         if self.step_size is not None:
             return StepsOfSize(self.step_size)
         largest = self.max_step_size
-        return error_control(float(self.rtol), float(self.atol), self.controller, largest)
+        return error_control(self.rtol, self.atol, self.controller, largest)
 
     @property
     def adjoint(self) -> AdjointSettings | None:
