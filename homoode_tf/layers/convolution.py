@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 
-def convolve(layer: keras.layers.Conv2D, x: Any) -> Any:
+def convolve(layer: keras.layers.Layer, x: Any) -> Any:
     """What a layer, channels last, computes from x but for bias and activation."""
     return keras.ops.conv(
         x, layer.kernel, strides=layer.strides, padding=layer.padding, data_format="channels_last"

@@ -357,6 +357,9 @@ def _make_solver(solver: Any, settings: Mapping[str, Any]) -> tfp.math.ode.Solve
     settings = {name: value for name, value in settings.items() if value is not None}
     for name in {"rtol", "atol"} & settings.keys():
         settings[name] = tolerances.plain(name, settings[name])
+    if solver == "bdf":
+        tolerance = {name: _DEFAULTS[name] for name in ("rtol", "atol")}
+        return solvers.get(solver, **{**tolerance, **settings})
     if not isinstance(solver, str) or solver not in solvers.names():
         return solvers.get(solver, **settings)
     settings = {**_DEFAULTS, **settings}

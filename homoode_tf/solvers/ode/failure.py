@@ -15,12 +15,12 @@ from homoode_tf.solvers.ode.results import Diagnostics, SolverError, Status
 
 _REMEDIES = {
     Status.MAX_NUM_STEPS: "max_num_steps was used up before the final time; "
-    "raise max_num_steps, loosen rtol and atol, or use a stiff solver such as tfp.math.ode.BDF",
+    "raise max_num_steps, loosen rtol and atol, or use 'bdf', the solver for stiff problems",
     Status.NON_FINITE: "the state or its derivative is not finite; "
     "check ode_fn for overflow, division by zero and diverging solutions, or shorten the interval",
     Status.STEP_UNDERFLOW: "the step size became too small for the precision of time; "
     "if the solution has no singularity there, loosen rtol and atol, use float64, "
-    "or use a stiff solver such as tfp.math.ode.BDF",
+    "or use 'bdf', the solver for stiff problems",
     Status.INVALID_TIMES: "solution_times must be finite and go from initial_time on in one "
     "direction, all increasing or all decreasing",
 }

@@ -44,7 +44,7 @@ class RungeKutta(tfp.math.ode.Solver):
 
     Solves z'(t) = F(t, z(t)), z(t0) = z0. A step is accepted if the root mean square of
     error / (atol + rtol max(|z_n|, |z_n+1|)) over the whole state is at most one. The last step
-    ends exactly at the final time. Not for stiff problems: use `tfp.math.ode.BDF` there.
+    ends exactly at the final time. Not for stiff problems: use "bdf" there.
 
     The gradient modes, all with gradients to the initial state, `constants`, variables, and the
     times if these are tensors (pass Python numbers where no gradient is wanted):
