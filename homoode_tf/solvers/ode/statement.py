@@ -86,8 +86,8 @@ def check(problem: Problem, settings: Settings, name: str) -> None:
             dtype = problem.initial_state[0].dtype.real_dtype
             pairs = tolerances.of_components(each.rtol, each.atol, problem.initial_state)
             for rtol, atol in pairs:
-                smallest = [float(np.min(x)) for x in (rtol, atol)]
-                check_tolerances(*smallest, dtype.as_numpy_dtype)
+                least = float(np.min(rtol)), float(np.min(atol))
+                check_tolerances(least[0], least[1], dtype.as_numpy_dtype)
     by_sample = settings.step_control == "sample"
     state, times = problem.initial_state, problem.solution_times
     if by_sample and any(y.shape.rank is None or y.shape.rank < 1 for y in state):

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Tolerances of all elements of a state alike, of each component, or of each element."""
 
-import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -46,9 +45,9 @@ def of_components(
 
 
 def _each(name: str, value: Tolerance, state: Tensors) -> list[Tolerance]:
-    if isinstance(value, numbers.Real):
+    if not isinstance(value, tuple):
         return [value] * len(state)
-    values = [value]
+    values: list[Tolerance] = [value]
     if len(state) > 1:
         values = list(value) * (len(state) // len(value) if len(state) % len(value) == 0 else 1)
     if len(values) != len(state):
@@ -80,6 +79,6 @@ def _check_shape(name: str, value: Tolerance, shape: Any) -> None:
 
 def multiplied(value: Tolerance, factor: float) -> Tolerance:
     """All of a tolerance's numbers times a factor."""
-    if isinstance(value, numbers.Real):
+    if not isinstance(value, tuple):
         return factor * value
     return tuple(multiplied(each, factor) for each in value)
