@@ -4,7 +4,9 @@
 from homoode_tf.layers.augmented_neural_ode import AugmentedNeuralODE
 from homoode_tf.layers.batch_norm import BatchNormalization
 from homoode_tf.layers.conv_dynamics import ConvDynamics
+from homoode_tf.layers.dense_dynamics import DenseDynamics
 from homoode_tf.layers.deq import DEQ
+from homoode_tf.layers.given_dynamics import FunctionDynamics
 from homoode_tf.layers.group_norm import GroupNormalization
 from homoode_tf.layers.homoode import HomoODE
 from homoode_tf.layers.implicit_layer import ImplicitLayer
@@ -27,6 +29,8 @@ __all__ = [
     "AugmentedNeuralODE",
     "BatchNormalization",
     "ConvDynamics",
+    "DenseDynamics",
+    "FunctionDynamics",
     "GroupNormalization",
     "HomoODE",
     "ImplicitLayer",

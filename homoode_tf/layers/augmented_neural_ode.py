@@ -55,7 +55,7 @@ class AugmentedNeuralODE(NeuralODE):
         zeros = tf.zeros_like(inputs[..., :1])
         return tf.concat([inputs, tf.repeat(zeros, self.extra_channels, axis=-1)], axis=-1)
 
-    def compute_output_shape(self, input_shape):
+    def state_shape(self, input_shape):
         return (*input_shape[:-1], input_shape[-1] + self.extra_channels)
 
     def get_config(self):

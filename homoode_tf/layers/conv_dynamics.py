@@ -13,7 +13,7 @@ from homoode_tf.layers.variational_dropout import VariationalDropout
 
 @keras.saving.register_keras_serializable(package="homoode_tf")
 class ConvDynamics(keras.layers.Layer):
-    """Autonomous convolutional dynamics F(z; x) into which the condition x is injected.
+    """Autonomous convolutional dynamics F(z; x), into which the condition x is injected.
 
     ::
 
@@ -21,7 +21,8 @@ class ConvDynamics(keras.layers.Layer):
 
     Args:
         filters: Channels of z and x.
-        groups: Groups of both group normalisations; must divide `filters`.
+        groups: Groups of both group normalisations; must divide `filters`. None takes the largest
+            number up to 32 that does.
         dropout_rate: Rate of the variational dropout (one mask per sample and channel, held
             through a solve), in [0, 1).
         activation: Between the convolutions; any Keras identifier. With "relu", the paper's, F has
@@ -29,10 +30,13 @@ class ConvDynamics(keras.layers.Layer):
             measured; a smooth activation such as "gelu" gives 1e-6.
         kernel_initializer: Initializer of both convolution kernels; any Keras identifier.
         seed: Optional integer seed of the dropout masks.
+        rank: Number of axes that the convolutions go over: 1 (sequences), 2 (images) or 3
+            (volumes).
         **kwargs: Keras layer arguments (`name`, `dtype`, ...).
 
     Call arguments:
-        z: State, float tensor of shape (batch, height, width, filters); any image size.
+        z: State, float tensor of shape (batch, height, width, filters), with `rank` axes in
+            between, of any size.
         x: Condition, of the same shape; None (in a Neural ODE) injects nothing.
         training: Whether dropout is on.
 
@@ -55,16 +59,20 @@ class ConvDynamics(keras.layers.Layer):
     def __init__(
         self,
         filters: int,
-        groups: int = 32,
+        groups: int | None = None,
         dropout_rate: float = 0.1,
         activation="relu",
         kernel_initializer="glorot_uniform",
         seed: int | None = None,
+        rank: int = 2,
         **kwargs,
     ):
         super().__init__(**kwargs)
         self.supports_masking = True
         check_integer("filters", filters, at_least=1)
+        check_integer("rank", rank, at_least=1, at_most=3)
+        if groups is None:
+            groups = max(size for size in range(1, 33) if filters % size == 0)
         check_integer("groups", groups, at_least=1)
         check_number("dropout_rate", dropout_rate, at_least=0, below=1)
         if filters % groups:
@@ -74,11 +82,12 @@ class ConvDynamics(keras.layers.Layer):
         self.dropout_rate = float(dropout_rate)
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.seed = seed
+        self.seed, self.rank = seed, int(rank)
+        conv = [keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D][rank - 1]
 
         def convolution(name):
             # clone: one initializer object with a fixed seed would repeat its first draw.
-            return keras.layers.Conv2D(
+            return conv(
                 self.filters,
                 3,
                 padding="same",
@@ -100,11 +109,13 @@ class ConvDynamics(keras.layers.Layer):
         for name, shape in (("z", z_shape), ("x", x_shape)):
             if shape is None:
                 continue
-            if len(shape) != 4 or shape[-1] != self.filters:
+            if len(shape) != self.rank + 2 or shape[-1] != self.filters:
+                axes = ("length", "height, width", "depth, height, width")[self.rank - 1]
                 raise InvalidValueError(
-                    f"ConvDynamics(filters={self.filters}) expects {name} of shape (batch, height, "
-                    f"width, {self.filters}), got {tuple(shape)}. Give the layer before it "
-                    f"{self.filters} channels, or set filters={shape[-1]}."
+                    f"ConvDynamics(filters={self.filters}) expects {name} of shape (batch, {axes}, "
+                    f"{self.filters}), got {tuple(shape)}. Give the layer before it "
+                    f"{self.filters} channels, set filters={shape[-1]}, or another rank than "
+                    f"{self.rank}."
                 )
         for convolution in (self.conv1, self.conv2):
             convolution.build(self._convolved_shape(z_shape))
@@ -142,4 +153,5 @@ class ConvDynamics(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "seed": self.seed,
+            "rank": self.rank,
         }

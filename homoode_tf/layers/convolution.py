@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 
-def convolve(layer: keras.layers.Conv2D, x: Any, kernel: Any = None) -> Any:
+def convolve(layer: keras.layers.Layer, x: Any, kernel: Any = None) -> Any:
     """What a layer, channels last, computes from x but for bias and activation.
 
     Args:

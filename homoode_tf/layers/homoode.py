@@ -33,7 +33,7 @@ class HomoODE(SharedStart, ODELayer):
             then has its own settings.
         rtol: Relative tolerance of a solver given by name; by default 1e-3.
         atol: Absolute tolerance of a solver given by name; by default 1e-3.
-        final_time: T; positive.
+        final_time: T; above `initial_time`.
         initial_point: "learned", "running_mean", "zeros", "alternating", "input", or a Keras layer
             that maps x to z(0) of the same shape.
         **kwargs: Other settings of a solver given by name, all those of
@@ -53,15 +53,19 @@ class HomoODE(SharedStart, ODELayer):
               "checkpoint" and "backprop" if it is at most 1024, and reserves the memory of so many
               steps.
 
-            Keras layer arguments (`name`, `dtype`, ...).
+            And `initial_time`, `times`, `learn_final_time` of the solve, as of `ODELayer`; Keras
+            layer arguments (`name`, `dtype`, ...).
 
     Call arguments:
         inputs: The condition x, float tensor of shape (batch, ..., channels). Batch size and,
             where the dynamics allows it, the sizes between may vary from call to call.
         training: Whether the dynamics drops out and the initial point learns.
+        times: Where the solution is asked for in this call, as of `ODELayer.solve`; the output is
+            then of shape (batch, times, ...).
 
     Returns:
-        z(T), of the inputs' shape, in the layer's compute dtype.
+        z(T), of the inputs' shape, or, with times, (batch, times, ...), in the layer's compute
+        dtype.
 
     Attributes:
         forward_nfe: int64 scalar variable, evaluations of F in the last forward pass.

@@ -9,13 +9,13 @@ import keras
 import tensorflow as tf
 
 from homoode_tf.errors import InvalidValueError
-from homoode_tf.layers import inner_loss
+from homoode_tf.layers import given_dynamics, inner_loss
 from homoode_tf.layers.held_state import HeldState
 from homoode_tf.layers.serving_scope import current_step_control, is_serving
 from homoode_tf.solvers.ode.flat import align
 
 Tensors = list[tf.Tensor]
-_TIME = ("t", "time")
+_TIME = given_dynamics.TIME
 
 
 class ImplicitLayer(keras.layers.Layer):
@@ -31,9 +31,10 @@ class ImplicitLayer(keras.layers.Layer):
     positions, masked or not, and the dynamics sees no mask.
 
     Args:
-        dynamics: Keras layer called as `dynamics(z, x)`, or `dynamics(z)` by layers without a
-            condition; a first argument of its `call` named `t` or `time` gets the time, a scalar or
-            of shape (batch, 1, ..., 1). Returns a tensor of z's shape.
+        dynamics: Keras layer or functional model called as `dynamics(z, x)`, or `dynamics(z)` by
+            layers without a condition, or a `FunctionDynamics`; a first argument of its `call`
+            named `t` or `time` gets the time, a scalar or of shape (batch, 1, ..., 1). Returns a
+            tensor of z's shape.
         **kwargs: Keras layer arguments (`name`, `dtype`, ...).
 
     Attributes:
@@ -54,7 +55,7 @@ class ImplicitLayer(keras.layers.Layer):
     def __init__(self, dynamics: keras.layers.Layer, **kwargs):
         super().__init__(**kwargs)
         self.supports_masking = True
-        self.dynamics = dynamics
+        self.dynamics = dynamics = given_dynamics.as_layer(dynamics, self.has_condition)
         self._dynamics_takes_time = _takes_time(dynamics, self.has_condition)
 
     def build(self, input_shape):
@@ -88,15 +89,23 @@ class ImplicitLayer(keras.layers.Layer):
         return tf.as_dtype(dynamics.compute_dtype) if dynamics.autocast else self.state_dtype
 
     def call(self, inputs, training=False):
+        solution = self.solve(inputs, **self.arguments_of_call(training))
+        return self.finish_call(solution, solution.final_state, training)
+
+    def arguments_of_call(self, training: bool) -> dict[str, Any]:
+        """The arguments of `solve` in a call: in an exported model, the solver for that."""
         if is_serving():
-            solver = self.serving_solver(current_step_control())
-            solution = self.solve(inputs, solver=solver)
-            return tf.cast(solution.final_state, self.compute_dtype)
+            return {"solver": self.serving_solver(current_step_control())}
         # A side effect of a backward pass cannot leave a loop that is not ours.
         on_backward = None if inner_loss.is_within_loop() else self.backward_nfe.assign
-        solution = self.solve(inputs, training=training, on_backward=on_backward)
+        return {"training": training, "on_backward": on_backward}
+
+    def finish_call(self, solution: Any, output: tf.Tensor, training: bool) -> tf.Tensor:
+        """What a call returns, after what is to be remembered was."""
+        output = tf.cast(output, self.compute_dtype)
+        if is_serving():
+            return output
         losses = self.observe(solution, training)
-        output = tf.cast(solution.final_state, self.compute_dtype)
         if losses and inner_loss.is_within_loop():
             return inner_loss.attach(output, losses)
         for loss in losses:
@@ -148,6 +157,13 @@ class ImplicitLayer(keras.layers.Layer):
         if not self.built:
             self.build(inputs.shape)
         return inputs
+
+    def state_shape(self, input_shape: tuple) -> tuple:
+        """Returns the shape of z for that of the layer's inputs."""
+        return tuple(input_shape)
+
+    def compute_output_shape(self, input_shape):
+        return self.state_shape(input_shape)
 
     def initial_state(self, inputs: tf.Tensor) -> tf.Tensor:
         """Returns z(0) for the layer's inputs."""
@@ -232,11 +248,17 @@ def _takes_time(dynamics: keras.layers.Layer, has_condition: bool) -> bool:
     expected = "z, x" if has_condition else "z"
     if not isinstance(dynamics, keras.layers.Layer):
         raise InvalidValueError(
-            f"dynamics must be a Keras layer called as dynamics({expected}), got {dynamics!r}."
+            f"dynamics must be a Keras layer called as dynamics({expected}), or "
+            f"homoode_tf.layers.FunctionDynamics(function, variables), got {dynamics!r}."
         )
+    if isinstance(dynamics, given_dynamics.ModelDynamics):
+        return dynamics.takes_time
+    function = dynamics.call
+    if isinstance(dynamics, given_dynamics.FunctionDynamics):
+        function = dynamics.function
     parameters = [
         parameter
-        for name, parameter in inspect.signature(dynamics.call).parameters.items()
+        for name, parameter in inspect.signature(function).parameters.items()
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
         and name not in ("training", "mask")
     ]

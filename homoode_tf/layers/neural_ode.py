@@ -21,15 +21,17 @@ class NeuralODE(ODELayer):
         dynamics: Keras layer called as `dynamics(z)`, or `dynamics(t, z)` where the first argument
             of its `call` is named `t` or `time`. Returns dz/dt, of z's shape.
         solver: As of `HomoODE`.
-        **kwargs: `rtol`, `atol`, `final_time` and other settings of a solver given by name, and
-            Keras layer arguments, as of `HomoODE`.
+        **kwargs: `rtol`, `atol`, `final_time`, `initial_time`, `times`, `learn_final_time` and
+            other settings of a solver given by name, and Keras layer arguments, as of `HomoODE`.
 
     Call arguments:
         inputs: x, float tensor of shape (batch, ..., channels).
         training: Whether the dynamics drops out.
+        times: As of `HomoODE`.
 
     Returns:
-        z(T), of the inputs' shape, in the layer's compute dtype.
+        z(T), of the inputs' shape, or, with times, (batch, times, ...), in the layer's compute
+        dtype.
 
     Attributes:
         forward_nfe: int64 scalar variable, evaluations of F in the last forward pass.
@@ -53,8 +55,5 @@ class NeuralODE(ODELayer):
 
     def build(self, input_shape):
         super().build(input_shape)
-        self.build_dynamics(state_shape=self.compute_output_shape(input_shape))
+        self.build_dynamics(state_shape=self.state_shape(input_shape))
         self.fix_channels(input_shape)
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)

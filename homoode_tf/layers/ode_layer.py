@@ -2,15 +2,17 @@
 """The solve that all continuous-depth layers share: z' = F(t, z; x) from 0 to the final time."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from homoode_tf import checks, solvers
 from homoode_tf.errors import InvalidValueError
+from homoode_tf.layers import solving
 from homoode_tf.layers.implicit_layer import ImplicitLayer
 from homoode_tf.layers.path_energy import add_energy
 from homoode_tf.solvers.ode import lookup, statement
@@ -20,12 +22,6 @@ from homoode_tf.solvers.ode.problem import Problem
 _SETTINGS = tuple(
     field.name for field in dataclasses.fields(solvers.Settings) if field.name != "name"
 )
-# What a solver that a layer is given by name has, unless the layer's arguments say otherwise.
-_DEFAULTS = {"rtol": 1e-3, "atol": 1e-3, "gradient": "checkpoint"}
-# The adjoint to ten times the tolerance: with the CIFAR-10 model, eight images and 1e-3 it takes 26
-# evaluations instead of 67, and the gradient's error grows from 2.0 to 2.4 per cent, by which the
-# exact derivative of that forward solve is off as well.
-_ADJOINT_FACTOR = 10.0
 
 
 class ODESolution(NamedTuple):
@@ -33,7 +29,7 @@ class ODESolution(NamedTuple):
 
     Attributes:
         states: z at the times asked for, shape (batch, times, ...), in the layer's `state_dtype`.
-        times: Shape (times,).
+        times: Shape (times,), or (batch, times) where each sample has its own.
         num_evaluations: int32 scalar, evaluations of F for the whole batch.
         status: int32 scalar or (batch,), a value of `homoode_tf.solvers.Status`.
         diagnostics: The solver's own account; see `homoode_tf.solvers.Diagnostics`.
@@ -66,15 +62,20 @@ class ODELayer(ImplicitLayer):
             else `homoode_tf.solvers.get` knows.
         rtol: Relative tolerance of a solver given by name.
         atol: Absolute tolerance of a solver given by name.
-        final_time: T, a positive number of Python or NumPy, in the unit of the dynamics' time; the
-            solve starts at 0. A tensor or variable is refused: only its value now would count.
+        final_time: T, a number of Python or NumPy above `initial_time`, in the unit of the
+            dynamics' time. A tensor or variable is refused: only its value now would count.
+        initial_time: Where the solve starts; a number.
+        times: Numbers, where the solution is asked for: increasing from `initial_time` on, or
+            decreasing. The output is then (batch, times, ...), and the last is the final time.
+        learn_final_time: Whether T is a weight of the layer, which begins at `final_time`.
         kinetic_weight: Of a loss added in training, the mean over the batch of the integral of
             F^2 along the way (the mean over a state's elements).
         jacobian_weight: The same of the square of dF/dz's Frobenius norm, over the number of
             elements (Hutchinson's estimate, one vector a call). Both make solutions that need fewer
             steps (RNODE, https://arxiv.org/abs/2002.02798).
         final_time_spread: In training the final time is drawn anew in each call, uniformly between
-            (1 - spread) T and (1 + spread) T (STEER, https://arxiv.org/abs/2006.10711); below 1.
+            1 - spread and 1 + spread of the whole time; below 1 (STEER,
+            https://arxiv.org/abs/2006.10711).
         **kwargs: Other settings of `homoode_tf.solvers.RungeKutta` for a solver given by name; what
             is not given is as there, but for rtol = atol = 1e-3, gradient="checkpoint", and ten
             times the tolerances for an adjoint without a solver of its own. Keras layer arguments
@@ -100,6 +101,9 @@ class ODELayer(ImplicitLayer):
         atol: float | None = None,
         final_time: float = 1.0,
         *,
+        initial_time: float = 0.0,
+        times: Any = None,
+        learn_final_time: bool = False,
         kinetic_weight: float = 0.0,
         jacobian_weight: float = 0.0,
         final_time_spread: float = 0.0,
@@ -108,8 +112,13 @@ class ODELayer(ImplicitLayer):
         settings = {"rtol": rtol, "atol": atol}
         settings |= {name: kwargs.pop(name) for name in _SETTINGS if name in kwargs}
         super().__init__(dynamics, **kwargs)
-        checks.check_number("final_time", final_time, above=0)
-        self.final_time = float(final_time)
+        checks.check_number("initial_time", initial_time)
+        checks.check_flag("learn_final_time", learn_final_time)
+        self.times = _check_times(times, final_time, learn_final_time)
+        if times is None:
+            checks.check_number("final_time", final_time, above=initial_time)
+        self.initial_time, self.learn_final_time = float(initial_time), learn_final_time
+        self.final_time = self.times[-1] if self.times else float(final_time)
         checks.check_number("kinetic_weight", kinetic_weight, at_least=0)
         checks.check_number("jacobian_weight", jacobian_weight, at_least=0)
         checks.check_number("final_time_spread", final_time_spread, at_least=0, below=1)
@@ -118,16 +127,42 @@ class ODELayer(ImplicitLayer):
         self.final_time_spread = float(final_time_spread)
         if self.jacobian_weight or self.final_time_spread:
             self.seed_generator = keras.random.SeedGenerator()
-        self.solver = _make_solver(solver, settings)
+        self.solver = solving.make_solver(solver, settings)
         # Where XLA cannot compile the backward pass, Keras's jit_compile="auto" is to know.
         self.supports_jit = getattr(self.solver, "gradient_compiles", True)
 
     def build(self, input_shape):
         super().build(input_shape)
+        if self.learn_final_time:
+            self._learned_time = self.add_weight(
+                name="final_time",
+                shape=(),
+                dtype=self.state_dtype.name,
+                initializer=keras.initializers.Constant(self.final_time),
+                autocast=False,
+            )
         self.step_size = None
         if isinstance(self.solver, solvers.RungeKutta) and self.solver.adaptive:
             # Zero: no batch was solved yet, and the solver chooses its first step itself.
             self.step_size = self._replica_variable("step_size", self.state_dtype.name, "mean")
+
+    def call(self, inputs, training=False, times=None):
+        if tf.is_tensor(times) and times.dtype in (tf.float16, tf.bfloat16):
+            raise InvalidValueError(
+                f"times lost their digits on the way: Keras cast them to {times.dtype.name}. Give "
+                "them as Python numbers, or call layer.solve."
+            )
+        asked = self.times if times is None else times
+        solution = self.solve(inputs, times=times, **self.arguments_of_call(training))
+        output = solution.final_state if asked is None else solution.states
+        return self.finish_call(solution, output, training)
+
+    def compute_output_shape(self, inputs_shape, times_shape=None):
+        shape = self.state_shape(inputs_shape)
+        if times_shape is None and self.times is None:
+            return shape
+        number = len(self.times) if times_shape is None else times_shape[-1]
+        return (shape[0], number, *shape[1:])
 
     def solve(
         self,
@@ -136,21 +171,26 @@ class ODELayer(ImplicitLayer):
         solver: Any = None,
         training: bool = False,
         on_backward: Callable[[tf.Tensor], object] | None = None,
+        event_fn: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
     ) -> ODESolution:
-        """Solves z' = F(t, z; x), z(0) = z0, and changes nothing of the layer.
+        """Solves z' = F(t, z; x), z(t0) = z0, and changes nothing of the layer.
 
         With training=True the dynamics draws its dropout masks from the layer's random state, as
         every call does.
 
         Args:
             inputs: What the layer is called with.
-            times: Where the solution is asked for, increasing from 0 on: a list or tensor of shape
-                (times,), or `tfp.math.ode.ChosenBySolver(T)` for all steps. None is the final time.
+            times: Where the solution is asked for, increasing or decreasing from `initial_time` on:
+                a list or tensor of shape (times,), or (batch, times) for times of each sample's own
+                with step_control="sample"; or `tfp.math.ode.ChosenBySolver(T)` for all steps. None
+                takes the layer's.
             solver: Another solver than the layer's own, as `homoode_tf.solvers.get` takes it, for
                 instance `layer.solver.replace(step_control="sample")`.
             training: Whether the dynamics runs in training mode.
             on_backward: Told within the backward pass how many evaluations of F it made, an int32
                 scalar.
+            event_fn: As of `homoode_tf.solvers.RungeKutta.solve`: the solve ends where
+                `event_fn(t, z)` is zero, at the latest at the only one of the times.
 
         Returns:
             An `ODESolution`.
@@ -167,11 +207,16 @@ class ODELayer(ImplicitLayer):
             TensorShape([2, 2, 3, 3, 4])
         """
         inputs = self.prepare(inputs)
-        solver = self.solver if solver is None else _make_solver(solver, {})
+        solver = self.solver if solver is None else solving.make_solver(solver, {})
         problem = self.problem(inputs, times, training, on_backward)
-        solution = lookup.as_problem_solver(solver).solve_problem(
-            problem, self._first_step_size(solver)
-        )
+        first_step_size = self._first_step_size(solver)
+        if event_fn is not None:
+            solution = solving.solve_to_event(solver, problem, event_fn, first_step_size)
+        else:
+            if problem.solution_times.shape.rank == 2:
+                solver, problem = solving.by_sample(solver, problem)
+                first_step_size = None
+            solution = lookup.as_problem_solver(solver).solve_problem(problem, first_step_size)
         states = solution.states[0]
         if states.shape[0] == 1:
             states = tf.expand_dims(states[0], 1)
@@ -181,9 +226,12 @@ class ODELayer(ImplicitLayer):
         shape = problem.initial_state[0].shape
         states.set_shape([shape[0], states.shape[1], *shape[1:]])
         diagnostics = solution.diagnostics
+        times = solution.times
+        if problem.pace is not None:
+            times = tf.transpose(problem.constants[-1][1:])
         return ODESolution(
             states,
-            solution.times,
+            tf.transpose(times) if times.shape.rank == 2 and event_fn else times,
             diagnostics.num_ode_fn_evaluations,
             diagnostics.status,
             diagnostics,
@@ -201,14 +249,16 @@ class ODELayer(ImplicitLayer):
         state = tf.cast(self.initial_state(inputs), self.state_dtype)
         every_step = isinstance(times, tfp.math.ode.ChosenBySolver)
         times = [times.final_time] if every_step else times
-        differentiable = any(tf.is_tensor(t) for t in tf.nest.flatten(times))
-        times = [self._final_time(training)] if times is None else times
+        if times is None:
+            differentiable, times = self.learn_final_time, self.times or [self._end(training)]
+        else:
+            differentiable = any(tf.is_tensor(t) for t in tf.nest.flatten(times))
         bind, constants = self.bind_dynamics(inputs, training)
         problem = Problem(
             bind=bind,
             constants=constants,
             stage_dtype=self._stage_dtype,
-            initial_time=tf.zeros([], self.state_dtype),
+            initial_time=tf.constant(self.initial_time, self.state_dtype),
             initial_state=[state],
             solution_times=statement.as_times(times, self.state_dtype),
             every_step=every_step,
@@ -226,13 +276,15 @@ class ODELayer(ImplicitLayer):
             )
         return add_energy(problem, self.kinetic_weight, self.jacobian_weight, noise)
 
-    def _final_time(self, training: bool) -> float | tf.Tensor:
-        """T, or in training with a spread one near it."""
+    def _end(self, training: bool) -> float | tf.Tensor:
+        """T, or in training with a spread a time near it."""
+        end = self._learned_time.value if self.learn_final_time else self.final_time
         if not training or not self.final_time_spread:
-            return self.final_time
+            return end
         spread, dtype = self.final_time_spread, self.state_dtype.name
         factor = keras.random.uniform((), 1 - spread, 1 + spread, dtype, self.seed_generator)
-        return self.final_time * tf.convert_to_tensor(factor)
+        start = self.initial_time
+        return start + (end - start) * tf.convert_to_tensor(factor)
 
     def observe(self, solution: ODESolution, training: bool) -> list[tf.Tensor]:
         if training and self.step_size is not None:
@@ -296,22 +348,27 @@ class ODELayer(ImplicitLayer):
             **super().get_config(),
             "solver": solvers.serialize(self.solver),
             "final_time": self.final_time,
+            "initial_time": self.initial_time,
+            "times": self.times,
+            "learn_final_time": self.learn_final_time,
             "kinetic_weight": self.kinetic_weight,
             "jacobian_weight": self.jacobian_weight,
             "final_time_spread": self.final_time_spread,
         }
 
 
-def _make_solver(solver: Any, settings: Mapping[str, Any]) -> tfp.math.ode.Solver:
-    """The solver of a layer: settings are for one given by name."""
-    settings = {name: value for name, value in settings.items() if value is not None}
-    for name in ("rtol", "atol"):
-        checks.check_number(name, settings.get(name, 1.0), above=0)
-    if not isinstance(solver, str) or solver not in solvers.names():
-        return solvers.get(solver, **settings)
-    settings = {**_DEFAULTS, **settings}
-    # A solver for the adjoint alone has tolerances of its own.
-    if not {"num_steps", "step_size", "adjoint_solver"} & settings.keys():
-        settings.setdefault("adjoint_rtol", _ADJOINT_FACTOR * settings["rtol"])
-        settings.setdefault("adjoint_atol", _ADJOINT_FACTOR * settings["atol"])
-    return solvers.get(solver, **settings)
+def _check_times(times: Any, final_time: float, learned: bool) -> list[float] | None:
+    """The fixed times of a layer, as numbers."""
+    if times is None:
+        return None
+    times = np.asarray(times).tolist()
+    if not isinstance(times, list) or not times:
+        raise InvalidValueError(f"times must be a list of numbers, got {times!r}.")
+    for index, time in enumerate(times):
+        checks.check_number(f"times[{index}]", time)
+    if learned or final_time not in (1.0, times[-1]):
+        raise InvalidValueError(
+            f"final_time={final_time} and learn_final_time have no meaning beside times, whose "
+            "last is the final one."
+        )
+    return [float(time) for time in times]

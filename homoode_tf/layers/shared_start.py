@@ -48,9 +48,6 @@ class SharedStart(ImplicitLayer):
             return losses if loss is None else [*losses, loss]
         return losses
 
-    def compute_output_shape(self, input_shape):
-        return input_shape
-
     def get_config(self):
         return {
             **super().get_config(),

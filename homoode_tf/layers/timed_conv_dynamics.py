@@ -47,7 +47,7 @@ class TimedConvDynamics(ConvDynamics):
         super().build(z_shape, x_shape)
 
     def call(self, t, z, x=None, training=False):
-        t = tf.reshape(tf.cast(t, self.compute_dtype), [-1, 1, 1, 1])
+        t = tf.reshape(tf.cast(t, self.compute_dtype), [-1] + [1] * (self.rank + 1))
 
         def with_time(y):
             channel = tf.broadcast_to(t, tf.concat([tf.shape(y)[:-1], [1]], 0))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Gradients that cannot be differentiated once more, and say so."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -10,6 +11,21 @@ from homoode_tf.errors import UserError
 
 class SecondDerivativeError(UserError, NotImplementedError):
     """A gradient was differentiated that has no derivative of its own."""
+
+
+def once_differentiable(mode: str, tensors: Sequence[tf.Tensor], advice: str) -> list[tf.Tensor]:
+    """Returns the tensors, through which gradients go that have no derivative of their own."""
+
+    @tf.custom_gradient
+    def identity(*tensors):
+        def grad(*cotangents):
+            # Of zero, so that they depend on what they would be differentiated by.
+            tied = [c + (x - x) for c, x in zip(cotangents, tensors, strict=True)]
+            return first_order_only(mode, tied, advice)
+
+        return [tf.identity(x) for x in tensors], grad
+
+    return list(identity(*tensors))
 
 
 def first_order_only(mode: str, gradients: Any, advice: str) -> Any:

@@ -55,6 +55,7 @@ class Adjoint(OwnGradient):
                 solution_times=tf.reshape(start, [1]),
                 integrands=integrands,
                 integrals=integrals,
+                pace=problem.pace,
             )
             end, integrals, step_size, cost = self._solve_back(backwards, step_size)
             return end[len(state) :], integrals, step_size, evaluations + cost, by_times

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from homoode_tf.solvers.ode import outputs
+from homoode_tf.solvers.ode.carry import Kept
 from homoode_tf.solvers.ode.clock import Clock
 from homoode_tf.solvers.ode.flat import Tensors, add, dot, expand, gather
 from homoode_tf.solvers.ode.own_gradient import Gradients, OwnGradient, Sources, vector_jacobian
@@ -76,7 +77,7 @@ class _ReverseLoop:
         self._solution = solution
         self._cotangents = cotangents
         self._sources = sources
-        self._clock = Clock.of(problem)
+        self._clock = Clock.of(problem, settings.stop_times)
         self._times = self._clock.targets
         self._outputs = outputs.make(problem, self._clock, settings.tableau, self._control)
         self._interpolates = self._outputs.interpolates
@@ -170,7 +171,12 @@ class _ReverseLoop:
         if inner:
             carry = carry._replace(times=carry.times + inner.times)
             by_start, by_length = by_start + inner.start, by_length + inner.length
-        return self._pass_on_times(n, carry, record.lasts.read(n), (by_start, by_length))
+        stopped = None
+        if self._settings.stop_times:
+            target = self._outputs.target(Kept(index, []))
+            stopped = self._clock.next_stop(time, target) < target
+        cut_at = record.lasts.read(n), stopped
+        return self._pass_on_times(n, carry, cut_at, (by_start, by_length))
 
     def _inner_outputs(self, span, state, slopes, indices) -> _Inner:
         """Cotangents that the solution times inside a step give to its start, slopes and length.
@@ -226,9 +232,9 @@ class _ReverseLoop:
         )
         return inner
 
-    def _pass_on_times(self, n, carry: _Carry, is_last, found) -> _Carry:
+    def _pass_on_times(self, n, carry: _Carry, cut_at, found) -> _Carry:
         """Passes the gradients by a step's start and length on to the times that they depend on."""
-        by_start, by_length = found
+        (is_last, stopped), (by_start, by_length) = cut_at, found
         size = tf.size(self._times)
         if self._settings.num_steps is not None:
             count = self._settings.num_steps
@@ -238,8 +244,15 @@ class _ReverseLoop:
             return carry._replace(times=carry.times + by_times)
         cut = tf.where(is_last, carry.end + by_length, tf.zeros_like(by_length))
         position = carry.reached if self._stops else size - 1
+        start = carry.start
+        if self._settings.stop_times:
+            # On the clock a stop depends on t0 alone.
+            by_stop = tf.reduce_sum(tf.where(stopped, cut, tf.zeros_like(cut)))
+            start -= self._clock.signed(by_stop)
+            cut = tf.where(stopped, tf.zeros_like(cut), cut)
         total = tf.reduce_sum(cut)
         return carry._replace(
+            start=start,
             end=by_start + tf.where(is_last, -by_length, carry.end),
             times=carry.times + tf.one_hot(position, size, total, tf.zeros_like(total)),
         )

@@ -2,6 +2,7 @@
 """The clock of a solve: time since its start, in its direction."""
 
 import dataclasses
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -19,23 +20,26 @@ class Clock:
       end: The last of the solution times.
       direction: 1 or -1, a number where it is known.
       targets: The solution times on this clock, shape (n,).
+      stop_times: Where steps must end beside, in increasing order once signed; None if nowhere.
     """
 
     start: tf.Tensor
     end: tf.Tensor
     direction: float | tf.Tensor
     targets: tf.Tensor
+    stop_times: tf.Tensor | None = None
 
     @classmethod
-    def of(cls, problem: Problem) -> "Clock":
-        """The clock of a problem."""
+    def of(cls, problem: Problem, stop_times: Sequence[float] = ()) -> "Clock":
+        """The clock of a problem, with times where the right side jumps."""
         start, end = problem.initial_time, problem.solution_times[-1]
         known = [tf.get_static_value(x) for x in (start, end)]
         if all(x is not None for x in known):
             direction = -1.0 if known[1] < known[0] else 1.0
         else:
             direction = tf.where(end < start, -tf.ones_like(end), tf.ones_like(end))
-        clock = cls(start, end, direction, problem.solution_times)
+        stops = tf.constant(stop_times, start.dtype) if stop_times else None
+        clock = cls(start, end, direction, problem.solution_times, stops)
         return dataclasses.replace(clock, targets=clock.signed(problem.solution_times - start))
 
     @property
@@ -55,6 +59,34 @@ class Clock:
         inside = tf.minimum(tf.maximum(time, low), high)
         # Rounding alone leads outside, and has no derivative.
         return time + tf.stop_gradient(inside - time)
+
+    def next_stop(self, elapsed: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
+        """The next stop after a time on this clock, or the target, whichever comes first."""
+        if self.stop_times is None:
+            return target
+        stops = self.signed(self.stop_times - self.start)
+        ahead = stops > elapsed[..., tf.newaxis]
+        return tf.minimum(tf.reduce_min(tf.where(ahead, stops, target.dtype.max), -1), target)
+
+    def time_of_step(self, elapsed: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+        """What tells the times of a step that starts at `elapsed`, on its own side of the stops.
+
+        A step may start and end where the right side jumps, and must not see what lies beyond.
+        """
+        if self.stop_times is None:
+            return self.time
+        stops, infinity = self.signed(self.stop_times), tf.constant(float("inf"), elapsed.dtype)
+        ahead = self.signed(self.stop_times - self.start) > elapsed[..., tf.newaxis]
+        low = tf.reduce_max(tf.where(ahead, -infinity, stops), -1)
+        high = tf.reduce_min(tf.where(ahead, stops, infinity), -1)
+        low, high = tf.math.nextafter(low, infinity), tf.math.nextafter(high, -infinity)
+
+        def time(elapsed):
+            signed = self.signed(self.time(elapsed))
+            inside = tf.minimum(tf.maximum(signed, low), high)
+            return self.signed(signed + tf.stop_gradient(inside - signed))
+
+        return time
 
     def is_valid(self) -> tf.Tensor:
         """Whether the solution times are finite and in order, a boolean scalar."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from homoode_tf.solvers import fusion
+from homoode_tf.solvers.ode import tolerances
 from homoode_tf.solvers.ode.clock import Clock
 from homoode_tf.solvers.ode.flat import Tensors, align, expand
 from homoode_tf.solvers.ode.pi_controller import PIController
@@ -27,14 +28,16 @@ class BatchErrorControl(StepControl):
     """One step size for the whole batch, by the root mean square error over its whole state.
 
     Attributes:
-      rtol: Relative tolerance.
+      rtol: Relative tolerance, of all components or each (`tolerances`).
       atol: Absolute tolerance.
       controller: Chooses the next step size.
+      max_step_size: The longest step; None for no bound.
     """
 
-    rtol: float
-    atol: float
+    rtol: tolerances.Tolerance
+    atol: tolerances.Tolerance
     controller: PIController
+    max_step_size: float | None = None
 
     estimates = True
 
@@ -70,7 +73,10 @@ class BatchErrorControl(StepControl):
         return tf.where(self.is_finite(slope), success, int(Status.NON_FINITE))
 
     def plan(self, control, time, target, problem):
-        length, is_last = stretched_step_size(control.step_size, target - time)
+        longest = self.max_step_size
+        if longest is not None and problem.pace is not None:
+            longest = self._given(longest / problem.pace, problem.initial_state)
+        length, is_last = stretched_step_size(control.step_size, target - time, longest)
         return self.planned(length, is_last, time, target, problem)
 
     def judge(self, control, plan, clock, before, step):
@@ -123,10 +129,17 @@ class BatchErrorControl(StepControl):
 
         Reference: Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, II.4.
         """
-        parts = [zip(row, state, next_state, strict=True) for row in errors]
+        pairs = tolerances.of_components(self.rtol, self.atol, state)
         ratios = [
-            self.root_of_mean([_squares(*p, rtol=self.rtol, atol=self.atol) for p in row])
-            for row in parts
+            self.root_of_mean(
+                [
+                    _squares(error, start, end, rtol=rtol, atol=atol)
+                    for error, start, end, (rtol, atol) in zip(
+                        row, state, next_state, pairs, strict=True
+                    )
+                ]
+            )
+            for row in errors
         ]
         if len(ratios) == 1:
             return ratios[0]
@@ -172,7 +185,8 @@ class BatchErrorControl(StepControl):
         Reference: Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, p. 169.
         """
         span = tf.stop_gradient(clock.span)
-        scales = [self.atol + self.rtol * tf.abs(y) for y in state]
+        pairs = tolerances.of_components(self.rtol, self.atol, state)
+        scales = [atol + rtol * tf.abs(y) for y, (rtol, atol) in zip(state, pairs, strict=True)]
         size, speed = self.root_mean_square(state, scales), self.root_mean_square(slope, scales)
         trial = tf.where(
             (size < 1e-5) | (speed < 1e-5), tf.constant(1e-6, size.dtype), 0.01 * size / speed
@@ -256,7 +270,9 @@ class WorstSampleErrorControl(BatchErrorControl):
         return tf.reduce_all(super().is_finite(tensors))
 
 
-def stretched_step_size(step_size: tf.Tensor, remaining: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def stretched_step_size(
+    step_size: tf.Tensor, remaining: tf.Tensor, max_step_size: float | tf.Tensor | None = None
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Lengthens a step a little where the interval then takes one step less.
 
     Never shortens it: a long step followed by a short rest tells more about the step sizes that are
@@ -265,11 +281,16 @@ def stretched_step_size(step_size: tf.Tensor, remaining: tf.Tensor) -> tuple[tf.
     Args:
       step_size: Proposed by the controller, shape () or (batch,).
       remaining: Time to the end, of the same shape.
+      max_step_size: The longest step allowed; None for no bound.
 
     Returns:
       The length of the next step, and whether it is the last, which ends at the end.
     """
-    count = tf.maximum(tf.math.ceil(remaining / (_STRETCH * step_size)), 1.0)
+    longest = _STRETCH * step_size
+    if max_step_size is not None:
+        limit = tf.cast(max_step_size, step_size.dtype)
+        step_size, longest = tf.minimum(step_size, limit), tf.minimum(longest, limit)
+    count = tf.maximum(tf.math.ceil(remaining / longest), 1.0)
     stretched = tf.maximum(step_size, remaining / count)
     last = ~(count > 1.0)  # also where nothing remains and no step is known
     length = tf.where(count <= _PLANNED_STEPS, stretched, step_size)

@@ -15,14 +15,18 @@ from homoode_tf.solvers.ode.results import Diagnostics, SolverError, Status
 
 _REMEDIES = {
     Status.MAX_NUM_STEPS: "max_num_steps was used up before the final time; "
-    "raise max_num_steps, loosen rtol and atol, or use a stiff solver such as tfp.math.ode.BDF",
+    "raise max_num_steps, loosen rtol and atol, or use 'bdf', the solver for stiff problems",
     Status.NON_FINITE: "the state or its derivative is not finite; "
     "check ode_fn for overflow, division by zero and diverging solutions, or shorten the interval",
     Status.STEP_UNDERFLOW: "the step size became too small for the precision of time; "
     "if the solution has no singularity there, loosen rtol and atol, use float64, "
-    "or use a stiff solver such as tfp.math.ode.BDF",
+    "or use 'bdf', the solver for stiff problems",
     Status.INVALID_TIMES: "solution_times must be finite and go from initial_time on in one "
     "direction, all increasing or all decreasing",
+}
+_REMEDIES_OF_EVENTS = _REMEDIES | {
+    Status.NO_EVENT: "event_fn did not change its sign up to the final time; "
+    "solve to a later time, or, if it may have done so twice within a step, set max_step_size",
 }
 
 
@@ -44,7 +48,12 @@ def failures_as_nan() -> Iterator[None]:
 
 
 def check(
-    diagnostics: Diagnostics, name: str, tensors: Tensors, on_failure: str, advice: str = ""
+    diagnostics: Diagnostics,
+    name: str,
+    tensors: Tensors,
+    on_failure: str,
+    advice: str = "",
+    of_event: bool = False,
 ) -> Tensors:
     """What a solve returns: its tensors, unless it failed and that is not to be returned.
 
@@ -54,6 +63,7 @@ def check(
       tensors: What it returns, all of a floating-point or complex dtype.
       on_failure: "raise" or "return".
       advice: What else may help; "" is to look at the last state.
+      of_event: Whether it was to end at an event.
 
     Returns:
       The tensors, or tensors like them.
@@ -67,7 +77,8 @@ def check(
     if _AS_NAN.get() and not tf.executing_eagerly():
         return _nan_on_failure(diagnostics, tensors)
     advice = advice or "on_failure='return' gives the last state instead"
-    assertions = _raise_on_failure(diagnostics, name, advice)
+    remedies = _REMEDIES_OF_EVENTS if of_event else _REMEDIES
+    assertions = _raise_on_failure(diagnostics, name, advice, remedies)
     if not (tf.executing_eagerly() or tf.compat.v1.get_default_graph().building_function):
         # In a graph for a session nothing runs that no result depends on.
         with tf.control_dependencies(assertions):
@@ -82,7 +93,9 @@ def _nan_on_failure(diagnostics: Diagnostics, tensors: Tensors) -> Tensors:
     return [tf.where(diagnostics.success, x, tf.constant(float("nan"), x.dtype)) for x in tensors]
 
 
-def _raise_on_failure(diagnostics: Diagnostics, name: str, advice: str) -> list[tf.Operation]:
+def _raise_on_failure(
+    diagnostics: Diagnostics, name: str, advice: str, remedies: dict[Status, str]
+) -> list[tf.Operation]:
     """Turns a failure into an error: at once in eager mode, when the graph runs otherwise."""
     # With one entry more, for an empty batch has none.
     flat = [
@@ -94,7 +107,7 @@ def _raise_on_failure(diagnostics: Diagnostics, name: str, advice: str) -> list[
         if int(status) < 0:
             code = Status(int(status))
             message = (
-                f"{name}: {_REMEDIES[code]}. Reached time {float(time):.6g} with step size "
+                f"{name}: {remedies[code]}. Reached time {float(time):.6g} with step size "
                 f"{float(step_size):.6g}; {advice}."
             )
             raise SolverError(message, code, float(time), float(step_size))
@@ -104,5 +117,5 @@ def _raise_on_failure(diagnostics: Diagnostics, name: str, advice: str) -> list[
         tf.debugging.Assert(
             tf.not_equal(status, int(code)), [f"{name}: {remedy}.", *reached, f"; {advice}."]
         )
-        for code, remedy in _REMEDIES.items()
+        for code, remedy in remedies.items()
     ]

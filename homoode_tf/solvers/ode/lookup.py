@@ -29,9 +29,11 @@ def get(name: Any, **options: Any) -> tfp.math.ode.Solver:
     Args:
       name: One of `names()`: euler (order 1), midpoint (2), heun (2) and rk4 (4) need
         num_steps or step_size; heun_euler 2(1), bosh3 3(2), dopri5 5(4), tsit5 5(4) and dop853
-        8(5,3) control their steps unless one of these is given. Or the name of a solver class
-        registered with Keras, what `serialize` returns, or any `tfp.math.ode.Solver`.
-      **options: Arguments of `RungeKutta` (or of the registered class), for a name.
+        8(5,3) control their steps unless one of these is given. Or "bdf", for stiff problems:
+        `tfp.math.ode.BDF`, orders 1 to 5, with its settings and its adjoint; it solves with the
+        Jacobian of the whole state. Or the name of a solver class registered with Keras, what
+        `serialize` returns, or any `tfp.math.ode.Solver`.
+      **options: Arguments of `RungeKutta` (or of the class), for a name.
 
     Returns:
       The solver.
@@ -45,6 +47,7 @@ def get(name: Any, **options: Any) -> tfp.math.ode.Solver:
     RungeKutta('rk4', num_steps=8)
     """
     by_name = {each: functools.partial(RungeKutta, each) for each in BY_NAME}
+    by_name["bdf"] = tfp.math.ode.BDF
     classes = {"RungeKutta": RungeKutta, **saved.TFP_CLASSES}
     base = tfp.math.ode.Solver
     return identifiers.resolve("solver", name, base, by_name, options, classes)

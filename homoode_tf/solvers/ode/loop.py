@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The loop that carries a state from step to step to the final time."""
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -9,7 +10,7 @@ from homoode_tf.solvers import tracing
 from homoode_tf.solvers.ode import outputs
 from homoode_tf.solvers.ode.carry import Carry
 from homoode_tf.solvers.ode.clock import Clock
-from homoode_tf.solvers.ode.flat import add
+from homoode_tf.solvers.ode.flat import Tensors, add
 from homoode_tf.solvers.ode.outputs import make_array, write
 from homoode_tf.solvers.ode.problem import Problem
 from homoode_tf.solvers.ode.results import Diagnostics, Record, Solution, Status
@@ -26,6 +27,7 @@ class Loop:
       record: Whether to record the accepted steps.
       differentiated: Whether automatic differentiation is to go through the loop itself. Then the
         slope at the very end is left out of it: the state there does not depend on it.
+      event: A function of time and state at whose zero the solve ends.
     """
 
     def __init__(
@@ -34,12 +36,13 @@ class Loop:
         settings: Settings,
         record: bool = False,
         differentiated: bool = False,
+        event: Callable[[tf.Tensor, Tensors], tf.Tensor] | None = None,
     ):
         self._problem, self._settings = problem, settings
         self._control, self._records = settings.control, record
         tableau = settings.tableau
-        self._clock = Clock.of(problem)
-        self._outputs = outputs.make(problem, self._clock, tableau, self._control)
+        self._clock = Clock.of(problem, settings.stop_times)
+        self._outputs = outputs.make(problem, self._clock, tableau, self._control, event)
         controls_by_slope = tableau.fsal and self._control.estimates
         self._stepper = Stepper(
             tableau,
@@ -52,7 +55,9 @@ class Loop:
             differentiated=differentiated,
         )
         only_end = problem.solution_times.shape[0] == 1 and not self._control.by_sample
-        self._freezes_end = differentiated and controls_by_slope and only_end
+        # Beyond a jump the slope is another: there each step asks for it anew.
+        self._carries_slope = self._stepper.close and not settings.stop_times
+        self._freezes_end = differentiated and self._carries_slope and only_end
 
     def run(self, first_step_size: Any = None) -> Solution:
         """Integrates from the initial time to the last of the solution times.
@@ -78,7 +83,7 @@ class Loop:
         carry = Carry(
             time=elapsed,
             state=state,
-            slope=slope or [],
+            slope=slope if self._carries_slope else [],
             integrals=list(problem.integrals),
             control=control._replace(status=status),
             kept=self._outputs.begin(),
@@ -96,12 +101,14 @@ class Loop:
 
     def _is_running(self, carry: Carry) -> tf.Tensor:
         going = tf.equal(carry.control.status, int(Status.SUCCESS))
-        return going & self._control.is_running(carry.control, carry.time, self._clock.span)
+        going &= self._control.is_running(carry.control, carry.time, self._clock.span)
+        return self._outputs.wants_more(carry.kept, going)
 
     def _body(self, carry: Carry) -> tuple[Carry]:
         """Tries one step."""
         control, problem = self._control, self._problem
-        plan = control.plan(carry.control, carry.time, self._outputs.target(carry.kept), problem)
+        target = self._clock.next_stop(carry.time, self._outputs.target(carry.kept))
+        plan = control.plan(carry.control, carry.time, target, problem)
         step = self._stepper.take_step(
             carry.time,
             plan.length,
@@ -112,7 +119,7 @@ class Loop:
         before = (carry.time, carry.state)
         accept, state_of_control = control.judge(carry.control, plan, self._clock, before, step)
         integrals = add(carry.integrals, step.integrals)
-        new = (plan.end, step.state, step.end or [], integrals)
+        new = (plan.end, step.state, step.end if self._carries_slope else [], integrals)
         old = (carry.time, carry.state, carry.slope, carry.integrals)
         time, state, slope, integrals = control.merge(accept, new, old)
         after = Carry(
@@ -163,8 +170,10 @@ class Loop:
         unfinished = self._is_running(carry)
         status = tf.where(unfinished, int(Status.MAX_NUM_STEPS), control.status)
         status = self._control.last_status(status, carry.state)
+        status = self._outputs.last_status(carry.kept, status)
         times, states = self._outputs.finish(carry.kept, carry.state)
-        step_evaluations = carry.iteration * (tableau.num_stages - tableau.fsal)
+        again = self._stepper.close and not self._carries_slope
+        step_evaluations = carry.iteration * (tableau.num_stages - tableau.fsal + again)
         return Solution(
             times=times,
             states=states,

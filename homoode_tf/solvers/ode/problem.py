@@ -31,6 +31,8 @@ class Problem:
       integrals: Initial values of integrals along the solution, which do not act back on it.
       stage_dtype: In which the field takes the states at a step's stages; None for their own. It
         may return slopes of another dtype than the state's, too.
+      pace: How fast time runs on the solve's clock at most, for each sample, shape (batch,); None
+        where it is the clock's.
       on_backward: Told how many evaluations a backward pass made, an int32 scalar.
     """
 
@@ -44,6 +46,7 @@ class Problem:
     integrands: Field | None = None
     integrals: Sequence[tf.Tensor] = ()
     stage_dtype: tf.DType | None = None
+    pace: tf.Tensor | None = None
     on_backward: Callable[[tf.Tensor], object] | None = None
 
     @functools.cached_property
@@ -71,6 +74,11 @@ class Problem:
             initial_state=list(tensors[:split]),
             constants=list(tensors[split:]),
         )
+
+    def to_every_step(self) -> "Problem":
+        """The same problem, but asked for the state after every step to the final time."""
+        times = self.solution_times[-1:]
+        return dataclasses.replace(self, solution_times=times, every_step=True)
 
     def cut(self, x: tf.Tensor) -> tf.Tensor:
         """x, and under a stop-gradient where no gradient by the times is asked for."""

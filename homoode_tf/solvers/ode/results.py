@@ -3,8 +3,8 @@
 
 import collections
 import enum
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -21,6 +21,7 @@ class Status(enum.IntEnum):
     NON_FINITE = -2
     STEP_UNDERFLOW = -3
     INVALID_TIMES = -4
+    NO_EVENT = -5
 
 
 class SolverError(UserError, ArithmeticError):
@@ -93,6 +94,16 @@ class SolverInternalState(collections.namedtuple("SolverInternalState", ["step_s
     """
 
     __slots__ = ()
+
+
+class DenseResults(NamedTuple):
+    """`tfp.math.ode.Results` with the solution as a function of time, an `Interpolant`."""
+
+    times: tf.Tensor
+    states: Any
+    diagnostics: Diagnostics
+    solver_internal_state: SolverInternalState
+    interpolant: Callable[[Any], Any]
 
 
 class Record(NamedTuple):

@@ -93,14 +93,14 @@ class ReverseStep:
     def _schedule(self, elapsed, length):
         """The weights of the slopes at every node, and its time: the stages, then the end."""
         tableau, clock = self._stepper.tableau, self._stepper.clock
+        time = clock.time_of_step(elapsed)
         rows = scale(clock.signed(length), [*tableau.a, tableau.b])
         # The last stage of first-same-as-last methods is the end.
         stages = tableau.num_stages - tableau.fsal
         times = [
-            clock.time(elapsed + tableau.c[i] * length) if i else clock.time(elapsed)
-            for i in range(stages)
+            time(elapsed + tableau.c[i] * length) if i else time(elapsed) for i in range(stages)
         ]
-        return [[], *rows[: stages - 1], rows[-1]], [*times, clock.time(elapsed + length)]
+        return [[], *rows[: stages - 1], rows[-1]], [*times, time(elapsed + length)]
 
     def _evaluate(self, weights, time, is_end: bool) -> _Node:
         state = list(self._base)

@@ -16,12 +16,18 @@ import tensorflow_probability as tfp
 
 from homoode_tf import identifiers
 from homoode_tf.errors import InvalidTypeError, InvalidValueError
-from homoode_tf.solvers.ode import saved, statement, tableaus
+from homoode_tf.solvers.ode import events, saved, statement, tableaus
 from homoode_tf.solvers.ode.adjoint import Adjoint
 from homoode_tf.solvers.ode.backprop import Backprop
 from homoode_tf.solvers.ode.checkpoint import Checkpoint
+from homoode_tf.solvers.ode.interpolant import Interpolant
 from homoode_tf.solvers.ode.problem import Problem
-from homoode_tf.solvers.ode.results import Diagnostics, Solution, SolverInternalState
+from homoode_tf.solvers.ode.results import (
+    DenseResults,
+    Diagnostics,
+    Solution,
+    SolverInternalState,
+)
 from homoode_tf.solvers.ode.settings import Settings
 from homoode_tf.solvers.ode.tableau import ButcherTableau
 
@@ -38,7 +44,7 @@ class RungeKutta(tfp.math.ode.Solver):
 
     Solves z'(t) = F(t, z(t)), z(t0) = z0. A step is accepted if the root mean square of
     error / (atol + rtol max(|z_n|, |z_n+1|)) over the whole state is at most one. The last step
-    ends exactly at the final time. Not for stiff problems: use `tfp.math.ode.BDF` there.
+    ends exactly at the final time. Not for stiff problems: use "bdf" there.
 
     The gradient modes, all with gradients to the initial state, `constants`, variables, and the
     times if these are tensors (pass Python numbers where no gradient is wanted):
@@ -63,13 +69,20 @@ class RungeKutta(tfp.math.ode.Solver):
 
     Args:
       tableau: The method, a `ButcherTableau` or the name of one.
-      rtol: Relative tolerance (adaptive stepping).
-      atol: Absolute tolerance (adaptive stepping).
+      rtol: Relative tolerance (adaptive stepping): a number, or, for a state of several components,
+        one for each in their order (a dict's is that of its sorted keys); an array gives the
+        elements of a component their own, and must broadcast to its shape.
+      atol: Absolute tolerance (adaptive stepping), likewise.
       first_step_size: First step size: a number, tensor or variable; None or a value that is not
         positive asks for Hairer's choice, which costs one evaluation more.
       num_steps: Take this many equal steps, without control.
       step_size: Take steps of this size, without control.
       max_num_steps: Largest number of steps tried, rejected ones included.
+      max_step_size: The longest step (adaptive stepping). What happens within a time shorter than
+        the steps, a pulse of the right side say, may else be stepped over.
+      stop_times: Numbers, the times at which the right side jumps. A step ends at each of them that
+        lies within the interval, and evaluates the right side on its own side alone; first-same-
+        as-last methods then need one evaluation more a step.
       gradient: One of "adjoint", "checkpoint", "backprop".
       step_control: "batch" (one step for all) or "sample".
       on_failure: "raise" an error, or "return" the last state; `diagnostics.status` tells why.
@@ -162,6 +175,7 @@ class RungeKutta(tfp.math.ode.Solver):
         if size is not None and not isinstance(size, numbers.Real):
             raise InvalidValueError(f"first_step_size must be a number to be saved, got {size!r}.")
         config["tableau"] = tableaus.serialize(self.tableau)
+        config["stop_times"] = list(config["stop_times"])
         if isinstance(config["adjoint_solver"], RungeKutta):
             config["adjoint_solver"] = config["adjoint_solver"].get_config()
         elif config["adjoint_solver"] is not None:
@@ -213,7 +227,9 @@ class RungeKutta(tfp.math.ode.Solver):
         previous_solver_internal_state: SolverInternalState | None = None,
         constants: Mapping[str, Any] | None = None,
         on_backward: Callable[[tf.Tensor], None] | None = None,
-    ) -> tfp.math.ode.Results:
+        event_fn: Callable[[tf.Tensor, Any], tf.Tensor] | None = None,
+        dense: bool = False,
+    ) -> tfp.math.ode.Results | DenseResults:
         """Solves an initial value problem; see `tfp.math.ode.Solver.solve`.
 
         Args:
@@ -231,10 +247,16 @@ class RungeKutta(tfp.math.ode.Solver):
           constants: Named (nested) tensors, passed to `ode_fn` and differentiated by.
           on_backward: Called within the backward pass with its number of evaluations of `ode_fn`,
             an int32 scalar; one evaluation with its vector-Jacobian product counts once.
+          event_fn: `event_fn(t, z)`, a real tensor of t's shape. The solve ends where it first
+            changes its sign, at the latest at the only one of the solution times; `times` says
+            when, of shape (1,), or (1, batch) with step_control="sample". It costs a second solve.
+          dense: Whether the results have an `interpolant(times)`, for any times of the interval. It
+            costs the evaluations of the accepted steps once more.
 
         Returns:
-          `tfp.math.ode.Results` with `times` (n,), `states` (n, ...) in the structure of the
-          initial state, `diagnostics` (see `Diagnostics`) and `solver_internal_state`.
+          `tfp.math.ode.Results` (`DenseResults` if dense) with `times` (n,), `states` (n, ...) in
+          the structure of the initial state, `diagnostics` (see `Diagnostics`) and
+          `solver_internal_state`.
 
         Raises:
           ValueError: If the arguments do not fit each other, or the tolerances are below the
@@ -252,14 +274,28 @@ class RungeKutta(tfp.math.ode.Solver):
             ode_fn, initial_time, initial_state, solution_times, constants, on_backward
         )
         previous = previous_solver_internal_state
-        solution = self.solve_problem(problem, None if previous is None else previous.step_size)
+        first_step_size = None if previous is None else previous.step_size
+        pack = functools.partial(statement.pack, initial_state=initial_state)
+        if dense:
+            statement.check_dense(problem, self.settings, event_fn)
+            asked = None if problem.every_step else problem.solution_times
+            problem = problem.to_every_step()
+        if event_fn is None:
+            solution = self.solve_problem(problem, first_step_size)
+            times = tf.stop_gradient(solution.times)
+        else:
+            event = lambda time, state: event_fn(time, pack(state))  # noqa: E731
+            solution = events.solve(self, problem, event, first_step_size)
+            times = solution.times
         diagnostics = solution.diagnostics
-        return tfp.math.ode.Results(
-            times=tf.stop_gradient(solution.times),
-            states=statement.pack(solution.states, initial_state),
-            diagnostics=diagnostics,
-            solver_internal_state=SolverInternalState(diagnostics.step_size),
-        )
+        internal = SolverInternalState(diagnostics.step_size)
+        if not dense:
+            return tfp.math.ode.Results(times, pack(solution.states), diagnostics, internal)
+        interpolant = Interpolant(problem, self.settings, solution, pack)
+        if asked is not None:
+            solution = solution._replace(times=asked, states=interpolant.flat(asked))
+        states = pack(solution.states)
+        return DenseResults(solution.times, states, diagnostics, internal, interpolant)
 
     # Converting this package by AutoGraph would only make tracing slower.
     @tf.autograph.experimental.do_not_convert

@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import dataclasses
 import numbers
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from homoode_tf import checks
-from homoode_tf.errors import InvalidValueError
-from homoode_tf.solvers.ode import tableaus
+from homoode_tf.errors import InvalidTypeError, InvalidValueError
+from homoode_tf.solvers.ode import tableaus, tolerances
 from homoode_tf.solvers.ode.error_control import (
     BatchErrorControl,
     SampleErrorControl,
@@ -32,17 +35,19 @@ class Settings:
 
     tableau: ButcherTableau
     _: dataclasses.KW_ONLY
-    rtol: float = 1e-3
-    atol: float = 1e-6
+    rtol: tolerances.Tolerance = 1e-3
+    atol: tolerances.Tolerance = 1e-6
     first_step_size: Any = None
     num_steps: int | None = None
     step_size: float | None = None
     max_num_steps: int = 100_000
+    max_step_size: float | None = None
+    stop_times: Sequence[float] = ()
     gradient: str = "adjoint"
     step_control: str = "batch"
     on_failure: str = "raise"
-    adjoint_rtol: float | None = None
-    adjoint_atol: float | None = None
+    adjoint_rtol: tolerances.Tolerance | None = None
+    adjoint_atol: tolerances.Tolerance | None = None
     adjoint_solver: Any = None
     safety_factor: float = 0.9
     min_step_size_factor: float = 0.2
@@ -56,12 +61,19 @@ class Settings:
         checks.check_choice("gradient", self.gradient, GRADIENTS)
         checks.check_choice("step_control", self.step_control, STEP_CONTROLS)
         checks.check_choice("on_failure", self.on_failure, ON_FAILURE)
-        for name in ("rtol", "atol"):
-            checks.check_number(name, getattr(self, name), above=0)
-        for name in ("step_size", "adjoint_rtol", "adjoint_atol"):
+        for name in ("rtol", "atol", "adjoint_rtol", "adjoint_atol"):
+            if (value := getattr(self, name)) is not None or name in ("rtol", "atol"):
+                object.__setattr__(self, name, tolerances.plain(name, value))
+        for name in ("step_size", "max_step_size"):
             checks.check_number(name, getattr(self, name), above=0, optional=True)
         checks.check_integer("num_steps", self.num_steps, at_least=1, optional=True)
         checks.check_integer("max_num_steps", self.max_num_steps, at_least=1)
+        stops = np.asarray(self.stop_times).tolist()
+        if not isinstance(stops, list):
+            raise InvalidTypeError(f"stop_times must be a list of numbers, got {stops!r}.")
+        for index, time in enumerate(stops):
+            checks.check_number(f"stop_times[{index}]", time)
+        object.__setattr__(self, "stop_times", tuple(map(float, stops)))
         if isinstance(self.first_step_size, numbers.Real):
             checks.check_number("first_step_size", self.first_step_size, above=0)
         self._check_together()
@@ -84,8 +96,11 @@ class Settings:
                 f"adjoint_rtol and adjoint_atol have no meaning beside {self.adjoint_solver.name}, "
                 "which has tolerances of its own: set them there."
             )
-        if self.fixed and self.first_step_size is not None:
-            raise InvalidValueError("first_step_size has no meaning beside num_steps or step_size.")
+        for name in ("first_step_size", "max_step_size"):
+            if self.fixed and getattr(self, name) is not None:
+                raise InvalidValueError(f"{name} has no meaning beside num_steps or step_size.")
+        if self.num_steps is not None and self.stop_times:
+            raise InvalidValueError("stop_times have no meaning beside num_steps: give step_size.")
 
     @property
     def _adjoint_base(self) -> Settings | None:
@@ -132,7 +147,8 @@ class Settings:
             return EqualSteps(self.num_steps)
         if self.step_size is not None:
             return StepsOfSize(self.step_size)
-        return error_control(float(self.rtol), float(self.atol), self.controller)
+        largest = self.max_step_size
+        return error_control(self.rtol, self.atol, self.controller, largest)
 
     @property
     def adjoint(self) -> AdjointSettings | None:

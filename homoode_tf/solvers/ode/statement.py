@@ -10,6 +10,7 @@ import tensorflow_probability as tfp
 
 from homoode_tf.checks import check_tolerances
 from homoode_tf.errors import InvalidTypeError, InvalidValueError
+from homoode_tf.solvers.ode import tolerances
 from homoode_tf.solvers.ode.flat import Tensors
 from homoode_tf.solvers.ode.problem import Field, Problem
 from homoode_tf.solvers.ode.settings import Settings
@@ -85,7 +86,10 @@ def check(problem: Problem, settings: Settings, name: str) -> None:
     for each in [settings, settings.adjoint if settings.gradient == "adjoint" else None]:
         if each is not None and not each.fixed:  # a foreign solver checks its own
             dtype = problem.initial_state[0].dtype.real_dtype
-            check_tolerances(each.rtol, each.atol, dtype.as_numpy_dtype, _OF_RESOLUTION)
+            pairs = tolerances.of_components(each.rtol, each.atol, problem.initial_state)
+            for rtol, atol in pairs:
+                least = float(np.min(rtol)), float(np.min(atol))
+                check_tolerances(least[0], least[1], dtype.as_numpy_dtype, _OF_RESOLUTION)
     by_sample = settings.step_control == "sample"
     state, times = problem.initial_state, problem.solution_times
     if by_sample and any(y.shape.rank is None or y.shape.rank < 1 for y in state):
@@ -118,6 +122,21 @@ def check(problem: Problem, settings: Settings, name: str) -> None:
                 "solution_times must be finite and increase (or decrease) from initial_time on, "
                 f"got {values.tolist()} with initial_time {float(start)}."
             )
+
+
+def check_dense(problem: Problem, settings: Settings, event_fn: Any) -> None:
+    """Checks that a solve can give an interpolant."""
+    if not settings.tableau.dense:
+        raise InvalidValueError(
+            f"{settings.tableau.name} has no dense output of its order: use dopri5 or tsit5, or "
+            "ask for solution_times, at which it stops."
+        )
+    if settings.step_control == "sample" or event_fn is not None:
+        raise InvalidValueError(
+            "dense=True needs one time for all and no event_fn: use step_control='batch', and "
+            "solve to the time of the event first."
+        )
+    check(problem, settings, settings.tableau.name)
 
 
 def _common_dtype(state: Tensors) -> tf.DType:

@@ -67,7 +67,7 @@ class Stepper:
 
     def slope_at(self, elapsed: tf.Tensor, state: Tensors) -> Tensors:
         """What the field says at one point, with its integrands."""
-        return (self.integrands or self.field)(self.clock.time(elapsed), state)
+        return (self.integrands or self.field)(self.clock.time_of_step(elapsed)(elapsed), state)
 
     def take_step(
         self,
@@ -91,7 +91,7 @@ class Stepper:
           The `Step`.
         """
         tableau, num_stages = self.tableau, self.num_stages
-        time = self.clock.time
+        time = self.clock.time_of_step(elapsed)
         rows = scale(self.clock.signed(length), [*tableau.a, tableau.b, *tableau.error])
         solution, errors = rows[tableau.num_stages - 1], rows[tableau.num_stages :]
         # Where a stage has no weight in the solution its integrands count for nothing.

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole way of a layer: fixed times, times of a call, of each sample, learnt, and events."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from homoode_tf import solvers
+from homoode_tf.layers import AugmentedNeuralODE, FunctionDynamics, HomoODE, NeuralODE
+from tests.layers.vector_fields import DenseDynamics, LinearDynamics
+
+modes = pytest.mark.parametrize("mode", solvers.GRADIENTS)
+TIGHT = {"rtol": 1e-9, "atol": 1e-9, "dtype": "float64"}
+X = np.array([[0.5, -1.0], [1.5, 2.0]])
+
+
+@keras.saving.register_keras_serializable(package="homoode_tf_tests")
+class Growth(keras.layers.Layer):
+    """z' = 2 t z, so z(t) = z0 exp(t^2 - t0^2)."""
+
+    def call(self, t, z):
+        return 2.0 * t * z
+
+
+@pytest.mark.parametrize("times", [[0.5, 1.0], [0.2, -0.4], np.array([1.1])])
+@pytest.mark.parametrize("step_control", solvers.STEP_CONTROLS)
+def test_fixed_times_and_times_of_a_call(times, step_control):
+    options = {"initial_time": 0.3, "step_control": step_control, **TIGHT}
+    exact = X[:, None] * np.exp(np.square(times) - 0.09)[:, None]
+    fixed = NeuralODE(Growth(), times=times, **options)
+    np.testing.assert_allclose(fixed(X), exact, rtol=1e-7)
+    assert fixed.compute_output_shape((2, 2)) == exact.shape
+    again = NeuralODE.from_config(fixed.get_config())
+    np.testing.assert_array_equal(again(X), fixed(X))
+    free = NeuralODE(Growth(), **options)
+    np.testing.assert_allclose(free(X, times=times), exact, rtol=1e-7)
+    assert free(X).shape == (2, 2) and free.final_time == 1.0
+
+
+@modes
+@pytest.mark.parametrize("traced", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_times_of_each_sample(mode, traced):
+    """Values, and gradients by x, by all the times, and by the rate; some go backwards."""
+    times = tf.constant([[0.4, 0.9, 0.7], [-0.5, 0.1, 1.3]], tf.float64)
+    x, rate = tf.constant(X), keras.Variable(0.8, dtype="float64")
+    dynamics = FunctionDynamics(lambda t, z: rate * tf.cos(t) * z, [rate], dtype="float64")
+    layer = NeuralODE(dynamics, gradient=mode, step_control="sample", **TIGHT)
+    call = tf.function(layer) if traced else layer
+    layer.build((2, 2))
+    with tf.GradientTape() as tape, tf.GradientTape() as right:
+        for each in (tape, right):
+            each.watch([x, times])
+        loss = tf.reduce_sum(call(x, times=times) ** 2)
+        exact = x[:, None] * tf.exp(rate * tf.sin(times))[..., None]
+        expected = tf.reduce_sum(exact**2)
+    sources = [x, times, rate.value]
+    np.testing.assert_allclose(loss, expected, rtol=1e-7)
+    for ours, theirs in zip(
+        tape.gradient(loss, sources), right.gradient(expected, sources), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
+
+
+def test_times_of_each_sample_keep_the_longest_step():
+    layer = NeuralODE(Growth(), step_control="sample", max_step_size=0.1, **TIGHT | {"rtol": 1e-2})
+    steps = layer.solve(X, times=[[1.0], [0.2]]).diagnostics.num_accepted_steps
+    assert steps[0] >= 10 and steps[1] >= 2
+
+
+@modes
+def test_the_final_time_is_learnt(mode):
+    """dz(T)/dT = F, also by `fit` and after saving."""
+    layer = HomoODE(
+        LinearDynamics(0.5, dtype="float64"),
+        final_time=0.7,
+        learn_final_time=True,
+        initial_point="zeros",
+        gradient=mode,
+        **TIGHT,
+    )
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(layer(X))
+    (weight,) = [w for w in layer.trainable_weights if w.name == "final_time"]
+    slope = tape.gradient(loss, weight.value)
+    np.testing.assert_allclose(slope, np.sum(X) * np.exp(0.5 * 0.7), rtol=1e-6)
+    weight.assign(0.2)
+    expected = X * np.expm1(0.5 * 0.2) / 0.5
+    np.testing.assert_allclose(layer(X), expected, rtol=1e-6)
+    assert HomoODE.from_config(layer.get_config()).learn_final_time
+
+
+def test_in_a_functional_model_saved_and_loaded(tmp_path):
+    inputs, times = keras.Input((2,)), keras.Input((3,))
+    outputs = AugmentedNeuralODE(DenseDynamics(3), 1, step_control="sample")(inputs, times=times)
+    assert outputs.shape == (None, 3, 3)
+    fixed = NeuralODE(DenseDynamics(2), times=[0.5, 1.0])(inputs)
+    assert fixed.shape == (None, 2, 2)
+    model = keras.Model([inputs, times], [outputs, fixed])
+    data = [X.astype("float32"), np.array([[0.1, 0.5, 1.0], [0.3, 0.4, 2.0]], "float32")]
+    model.compile("sgd", ["mse", "mse"])
+    model.fit(data, [np.zeros((2, 3, 3)), np.zeros((2, 2, 2))], verbose=0)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras")
+    for ours, theirs in zip(
+        again.predict(data, verbose=0), model.predict(data, verbose=0), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
+
+
+@pytest.mark.parametrize("step_control", solvers.STEP_CONTROLS)
+def test_a_layer_solves_to_an_event(step_control):
+    layer = NeuralODE(Growth(), step_control=step_control, **TIGHT)
+    x = tf.constant([[1.0], [1.5]], tf.float64)
+    by_sample = step_control == "sample"
+    solution = layer.solve(
+        x, times=[2.0], event_fn=lambda t, z: 3.0 - (z[:, 0] if by_sample else z[1, 0])
+    )
+    exact = np.sqrt(np.log(3.0 / x.numpy()[:, 0]))
+    np.testing.assert_allclose(solution.times[..., 0], exact if by_sample else exact[1], rtol=1e-7)
+    assert solution.states.shape == (2, 1, 1)
+    np.testing.assert_allclose(solution.states[1, 0, 0], 3.0, rtol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("options", "times", "message"),
+    [
+        ({"times": 0.5}, None, "times must be a list of numbers, got 0.5"),
+        ({"times": [0.5, None]}, None, r"times\[1\] must be a number, got None"),
+        (
+            {"times": [0.5], "final_time": 2.0},
+            None,
+            "final_time=2.0 .* have no meaning beside times",
+        ),
+        ({"initial_time": 1.0}, None, "final_time must be a number above 1.0, got 1.0"),
+        ({}, [[0.5], [1.0]], "need step_control='sample' and no stop_times"),
+        ({"step_control": "sample"}, [[0.5]] * 3, r"times must be of shape \(times,\) or \(2, tim"),
+        ({}, [[[0.5]]], "solution_times must have rank 1"),
+        ({"solver": "rk4", "num_steps": 2}, [0.5, 0.3], "must be finite and increase"),
+    ],
+)
+def test_refuses_wrong_times(options, times, message):
+    with pytest.raises(ValueError, match=message):
+        NeuralODE(Growth(), **options)(X.astype("float32"), times=times)
+
+
+def test_times_that_keras_has_rounded_are_refused():
+    layer = NeuralODE(DenseDynamics(2), dtype="mixed_bfloat16")
+    with pytest.raises(ValueError, match="Keras cast them to bfloat16"):
+        layer(X, times=tf.constant([0.1, 0.2]))
+    assert layer(X, times=[0.1, 0.2]).shape == (2, 2, 2)
