@@ -2,6 +2,7 @@
 """The solve that all continuous-depth layers share: z' = F(t, z; x) from 0 to the final time."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -96,7 +97,7 @@ class ODELayer(ImplicitLayer):
         atol: float | None = None,
         final_time: float = 1.0,
         *,
-        initial_time: float = 0.0,
+        initial_time: float = 0,
         times: Any = None,
         learn_final_time: bool = False,
         **kwargs,
@@ -108,12 +109,26 @@ class ODELayer(ImplicitLayer):
         checks.check_flag("learn_final_time", learn_final_time)
         self.times = _check_times(times, final_time, learn_final_time)
         if times is None:
-            checks.check_number("final_time", final_time, above=initial_time)
+            checks.check_number("final_time", final_time, above=initial_time or 0)
         self.initial_time, self.learn_final_time = float(initial_time), learn_final_time
         self.final_time = self.times[-1] if self.times else float(final_time)
         self.solver = _make_solver(solver, settings)
-        # Where XLA cannot compile the backward pass, Keras's jit_compile="auto" is to know.
-        self.supports_jit = getattr(self.solver, "gradient_compiles", True)
+
+    @property
+    def supports_jit(self) -> bool:
+        """Whether XLA can compile the backward pass; Keras asks where it is to compile a model."""
+        supported = getattr(self.solver, "gradient_compiles", True)
+        if not supported:
+            warnings.warn(
+                f"{self.name!r} is not compiled by XLA, which must know how many steps it stores: "
+                "set max_num_steps to at most 1024 (64, say), or gradient='adjoint'.",
+                stacklevel=2,
+            )
+        return supported
+
+    @supports_jit.setter
+    def supports_jit(self, value: bool) -> None:
+        """Keras's own default counts for nothing."""
 
     def build(self, input_shape):
         super().build(input_shape)
