@@ -156,12 +156,18 @@ class ODELayer(ImplicitLayer):
         output = solution.final_state if asked is None else solution.states
         return self.finish_call(solution, output, training)
 
-    def compute_output_shape(self, inputs_shape, times_shape=None):
-        shape = self.state_shape(inputs_shape)
-        if times_shape is None and self.times is None:
-            return shape
-        number = len(self.times) if times_shape is None else times_shape[-1]
-        return (shape[0], number, *shape[1:])
+    def compute_output_shape(self, input_shape):
+        shape = self.state_shape(input_shape)
+        return shape if self.times is None else (shape[0], len(self.times), *shape[1:])
+
+    # Beside `compute_output_shape`, whose arguments Keras wants in the `call` of subclasses, too.
+    def compute_output_spec(self, inputs, *args, times=None, **kwargs):
+        spec = super().compute_output_spec(inputs, *args, **kwargs)
+        if times is None:
+            return spec
+        first, *rest = self.state_shape(inputs.shape)
+        number = times.shape[-1] if hasattr(times, "shape") else np.shape(times)[-1]
+        return keras.KerasTensor((first, number, *rest), spec.dtype)
 
     def solve(
         self,
