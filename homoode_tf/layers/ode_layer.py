@@ -2,6 +2,7 @@
 """The solve that all continuous-depth layers share: z' = F(t, z; x) from 0 to the final time."""
 
 import dataclasses
+import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -101,7 +102,7 @@ class ODELayer(ImplicitLayer):
         atol: float | None = None,
         final_time: float = 1.0,
         *,
-        initial_time: float = 0.0,
+        initial_time: float = 0,
         times: Any = None,
         learn_final_time: bool = False,
         kinetic_weight: float = 0.0,
@@ -116,7 +117,7 @@ class ODELayer(ImplicitLayer):
         checks.check_flag("learn_final_time", learn_final_time)
         self.times = _check_times(times, final_time, learn_final_time)
         if times is None:
-            checks.check_number("final_time", final_time, above=initial_time)
+            checks.check_number("final_time", final_time, above=initial_time or 0)
         self.initial_time, self.learn_final_time = float(initial_time), learn_final_time
         self.final_time = self.times[-1] if self.times else float(final_time)
         checks.check_number("kinetic_weight", kinetic_weight, at_least=0)
@@ -128,8 +129,22 @@ class ODELayer(ImplicitLayer):
         if self.jacobian_weight or self.final_time_spread:
             self.seed_generator = keras.random.SeedGenerator()
         self.solver = solving.make_solver(solver, settings)
-        # Where XLA cannot compile the backward pass, Keras's jit_compile="auto" is to know.
-        self.supports_jit = getattr(self.solver, "gradient_compiles", True)
+
+    @property
+    def supports_jit(self) -> bool:
+        """Whether XLA can compile the backward pass; Keras asks where it is to compile a model."""
+        supported = getattr(self.solver, "gradient_compiles", True)
+        if not supported:
+            warnings.warn(
+                f"{self.name!r} is not compiled by XLA, which must know how many steps it stores: "
+                "set max_num_steps to at most 1024 (64, say), or gradient='adjoint'.",
+                stacklevel=2,
+            )
+        return supported
+
+    @supports_jit.setter
+    def supports_jit(self, value: bool) -> None:
+        """Keras's own default counts for nothing."""
 
     def build(self, input_shape):
         super().build(input_shape)
@@ -157,12 +172,18 @@ class ODELayer(ImplicitLayer):
         output = solution.final_state if asked is None else solution.states
         return self.finish_call(solution, output, training)
 
-    def compute_output_shape(self, inputs_shape, times_shape=None):
-        shape = self.state_shape(inputs_shape)
-        if times_shape is None and self.times is None:
-            return shape
-        number = len(self.times) if times_shape is None else times_shape[-1]
-        return (shape[0], number, *shape[1:])
+    def compute_output_shape(self, input_shape):
+        shape = self.state_shape(input_shape)
+        return shape if self.times is None else (shape[0], len(self.times), *shape[1:])
+
+    # Beside `compute_output_shape`, whose arguments Keras wants in the `call` of subclasses, too.
+    def compute_output_spec(self, inputs, *args, times=None, **kwargs):
+        spec = super().compute_output_spec(inputs, *args, **kwargs)
+        if times is None:
+            return spec
+        first, *rest = self.state_shape(inputs.shape)
+        number = times.shape[-1] if hasattr(times, "shape") else np.shape(times)[-1]
+        return keras.KerasTensor((first, number, *rest), spec.dtype)
 
     def solve(
         self,

@@ -149,3 +149,15 @@ def test_times_that_keras_has_rounded_are_refused():
     with pytest.raises(ValueError, match="Keras cast them to bfloat16"):
         layer(X, times=tf.constant([0.1, 0.2]))
     assert layer(X, times=[0.1, 0.2]).shape == (2, 2, 2)
+
+
+def test_xla_says_what_to_set():
+    def compiled(**settings):
+        layer = NeuralODE(DenseDynamics(2), **settings)
+        model = keras.Sequential([keras.Input((2,)), layer])
+        model.compile("sgd", "mse", jit_compile=True)
+        return model.jit_compile
+
+    with pytest.warns(UserWarning, match="set max_num_steps to at most 1024"):
+        assert not compiled()
+    assert compiled(max_num_steps=64) and compiled(gradient="adjoint")
