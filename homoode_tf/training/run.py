@@ -96,15 +96,7 @@ class Run:
         # before the model, because preparing the data may draw random numbers, the first time.
         keras.utils.set_random_seed(settings.seed)
         with self.strategy.scope():
-            self.model = models.build(
-                settings.model,
-                info.image_shape,
-                info.num_classes,
-                info.mean,
-                info.std,
-                settings.precision,
-                info.class_names,
-            )
+            self.model = self._build_model(settings.precision)
         fine_tuning.freeze(self.model, settings.freeze)
         if settings.jit_compile:
             xla.check(self.model, settings.model, self.strategy)
@@ -166,19 +158,42 @@ class Run:
         info = self.images.info
         step_control = self.settings.export_step_control
 
-        def write(path):
-            path.mkdir()
-            export.save(self.model, path / "1", info.image_shape, info.class_names, step_control)
-
         with self.state.averaged_weights():
+            model = self._model_to_export()
+
+            def write(path):
+                path.mkdir()
+                export.save(model, path / "1", info.image_shape, info.class_names, step_control)
+
             if self.is_chief:
                 self.workdir.replace_saved_model(write)
-                self.workdir.replace_model(self.model.save)
+                self.workdir.replace_model(model.save)
             else:
                 # Reading some variables of a group of workers takes all of them.
                 with tempfile.TemporaryDirectory() as discarded:
                     write(pathlib.Path(discarded) / "saved_model")
-                    self.model.save(pathlib.Path(discarded) / "model.keras")
+                    model.save(pathlib.Path(discarded) / "model.keras")
+
+    def _build_model(self, dtype_policy: str) -> models.ImageClassifier:
+        info = self.images.info
+        return models.build(
+            self.settings.model,
+            info.image_shape,
+            info.num_classes,
+            info.mean,
+            info.std,
+            dtype_policy,
+            info.class_names,
+        )
+
+    def _model_to_export(self) -> models.ImageClassifier:
+        """The model, or one that computes in float32 with its weights."""
+        if self.settings.precision == "float32" or self.settings.export_precision == "training":
+            return self.model
+        model = self._build_model("float32")
+        for variable, trained in zip(model.variables, self.model.variables, strict=True):
+            variable.assign(trained.value)
+        return model
 
     def wait_for_workers(self) -> None:
         """Returns when every worker has got here, so that all see the chief's files."""

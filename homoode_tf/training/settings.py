@@ -119,6 +119,12 @@ class TrainingSettings(DataSettings):
         "Whether XLA compiles the training step: for GPUs, since on a CPU it is slower. It draws "
         "other random numbers for dropout, and a solve that fails makes a non-finite loss.",
     )
+    export_precision: str = setting(
+        "float32",
+        'Of the exported model and of model.keras: "float32" runs anywhere and converts to other '
+        'formats; "training" is as it was trained, in half the time where bfloat16 is native.',
+        choices=("float32", "training"),
+    )
     export_step_control: str = setting(
         "sample",
         'Of the exported model; with "sample" no answer depends on the images beside it.',

@@ -159,3 +159,14 @@ def test_the_default_folder_tells_recipes_and_changes_apart():
     flags = ["--mode=evaluate", "--config=configs/cifar10_fast.py", "--config.epochs=3"]
     done = commands.run(["train.py", *flags])
     assert "workdir runs/cifar10_fast-epochs=3 holds no run" in done.errors
+
+
+@pytest.mark.parametrize("exported", ["float32", "training"])
+def test_a_run_in_bfloat16_leaves_a_model_that_runs_anywhere(exported, tmp_path, data_dir):
+    config = small(epochs=0.1, precision="mixed_bfloat16", export_precision=exported)
+    result = train(config, tmp_path, data_dir, "one_device")
+    assert result["precision"] == "mixed_bfloat16"
+    model = homoode_tf.load(tmp_path)
+    policy = "float32" if exported == "float32" else "mixed_bfloat16"
+    assert model.implicit.dynamics.dtype_policy.name == policy
+    assert model.implicit.dynamics.conv1.dtype_policy.name == policy
