@@ -22,7 +22,7 @@ class ConvDynamics(keras.layers.Layer):
     Args:
         filters: Channels of z and x.
         groups: Groups of both group normalisations; must divide `filters`. None takes the largest
-            number up to 32 that does.
+            number up to 32 that does and leaves two channels to each.
         dropout_rate: Rate of the variational dropout (one mask per sample and channel, held
             through a solve), in [0, 1).
         activation: Between the convolutions; any Keras identifier. With "relu", the paper's, F has
@@ -72,7 +72,9 @@ class ConvDynamics(keras.layers.Layer):
         check_integer("filters", filters, at_least=1)
         check_integer("rank", rank, at_least=1, at_most=3)
         if groups is None:
-            groups = max(size for size in range(1, 33) if filters % size == 0)
+            # Of one channel a group's mean would say nothing of the input.
+            most = min(32, max(1, filters // 2))
+            groups = max(n for n in range(1, most + 1) if filters % n == 0)
         check_integer("groups", groups, at_least=1)
         check_number("dropout_rate", dropout_rate, at_least=0, below=1)
         if filters % groups:

@@ -31,8 +31,8 @@ def translate(saved_model: str | os.PathLike, key: str, quantize: str = "none") 
     except Exception as error:  # The converter's own type is not public.
         if "bf16" in str(error):
             raise InvalidValueError(
-                "it computes in bfloat16, for which LiteRT has no operations: export it in float32, "
-                "as a run does with config.export_precision=float32"
+                "it computes in bfloat16, for which LiteRT has no operations: export it in "
+                "float32, as a run does with config.export_precision=float32"
             ) from None
         missing = sorted(set(_WITHOUT_EQUIVALENT.findall(str(error))))
         reason = f"LiteRT has no operation for {', '.join(missing)}"
