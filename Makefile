@@ -6,7 +6,7 @@ WORKDIR ?= runs/digits
 # Only this project's log lines and TensorFlow's errors.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: train test lint format clean
+.PHONY: train test lint format docs clean
 
 .venv/installed: setup.py setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -24,9 +24,14 @@ lint: .venv/installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The pages of docs/ and the docstrings, into site/.
+docs: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file scripts/mkdocs.yml
+
 format: .venv/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf site .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

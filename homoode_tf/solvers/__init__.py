@@ -2,11 +2,11 @@
 """Explicit Runge-Kutta solvers, by name; fixed-point solvers are in `solvers.fixed_point`.
 
 Example:
->>> import tensorflow as tf
->>> solver = get("tsit5", rtol=1e-5, atol=1e-5, gradient="checkpoint")
->>> results = solver.solve(lambda t, z: -z, 0.0, tf.ones([3]), [1.0])
->>> results.states.shape
-TensorShape([1, 3])
+    >>> import tensorflow as tf
+    >>> solver = get("tsit5", rtol=1e-5, atol=1e-5, gradient="checkpoint")
+    >>> results = solver.solve(lambda t, z: -z, 0.0, tf.ones([3]), [1.0])
+    >>> results.states.shape
+    TensorShape([1, 3])
 """
 
 from homoode_tf.solvers.ode import tableaus

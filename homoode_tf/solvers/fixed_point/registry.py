@@ -52,8 +52,8 @@ def get(name: Any, **options: Any) -> FixedPointSolver:
       TypeError: If an option is unknown.
 
     Example:
-    >>> get("anderson", memory=5, rtol=1e-4).memory
-    5
+        >>> get("anderson", memory=5, rtol=1e-4).memory
+        5
     """
     return identifiers.resolve(
         "fixed-point solver", name, FixedPointSolver, _BY_NAME, options, _CLASSES
@@ -67,8 +67,8 @@ def serialize(solver: FixedPointSolver) -> dict[str, Any]:
       ValueError: If its class is not registered with Keras.
 
     Example:
-    >>> get(serialize(get("anderson", memory=3))).memory
-    3
+        >>> get(serialize(get("anderson", memory=3))).memory
+        3
     """
     name = type(solver).__name__
     if keras.saving.get_registered_name(type(solver)) == name:

@@ -17,8 +17,8 @@ def names() -> tuple[str, ...]:
     """Names of the solvers: those of fixed steps, then the adaptive ones, each by their order.
 
     Example:
-    >>> names()
-    ('euler', 'midpoint', 'heun', 'rk4', 'heun_euler', 'bosh3', 'dopri5', 'tsit5', 'dop853')
+        >>> names()
+        ('euler', 'midpoint', 'heun', 'rk4', 'heun_euler', 'bosh3', 'dopri5', 'tsit5', 'dop853')
     """
     return tuple(BY_NAME)
 
@@ -43,8 +43,8 @@ def get(name: Any, **options: Any) -> tfp.math.ode.Solver:
       TypeError: If an option is unknown.
 
     Example:
-    >>> get("rk4", num_steps=8)
-    RungeKutta('rk4', num_steps=8)
+        >>> get("rk4", num_steps=8)
+        RungeKutta('rk4', num_steps=8)
     """
     by_name = {each: functools.partial(RungeKutta, each) for each in BY_NAME}
     by_name["bdf"] = tfp.math.ode.BDF

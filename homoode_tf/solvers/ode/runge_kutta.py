@@ -108,11 +108,11 @@ class RungeKutta(tfp.math.ode.Solver):
       TypeError: If `tableau` or `adjoint_solver` is of the wrong type, or an argument is unknown.
 
     Example:
-    >>> import tensorflow as tf
-    >>> solver = RungeKutta("tsit5", rtol=1e-6, atol=1e-6, gradient="checkpoint")
-    >>> results = solver.solve(lambda t, z: -z, 0.0, tf.ones([3]), [1.0])
-    >>> results.states[-1].numpy().round(4)
-    array([0.3679, 0.3679, 0.3679], dtype=float32)
+        >>> import tensorflow as tf
+        >>> solver = RungeKutta("tsit5", rtol=1e-6, atol=1e-6, gradient="checkpoint")
+        >>> results = solver.solve(lambda t, z: -z, 0.0, tf.ones([3]), [1.0])
+        >>> results.states[-1].numpy().round(4)
+        array([0.3679, 0.3679, 0.3679], dtype=float32)
 
     Reference: Hairer, Norsett and Wanner, Solving Ordinary Differential Equations I, chapter II.
     """

@@ -27,9 +27,9 @@ def serialize(solver: tfp.math.ode.Solver) -> dict[str, Any]:
       ValueError: If the class is neither, or an argument is no plain number or text.
 
     Example:
-    >>> import tensorflow_probability as tfp
-    >>> serialize(tfp.math.ode.BDF(rtol=1e-4))["config"]["rtol"]
-    0.0001
+        >>> import tensorflow_probability as tfp
+        >>> serialize(tfp.math.ode.BDF(rtol=1e-4))["config"]["rtol"]
+        0.0001
     """
     name = type(solver).__name__
     if keras.saving.get_registered_name(type(solver)) != name:

@@ -46,8 +46,8 @@ class ButcherTableau:
       ValueError: If the coefficients contradict each other or the order claimed.
 
     Example:
-    >>> ButcherTableau("ralston", order=2, a=((2 / 3,),), b=(1 / 4, 3 / 4)).c
-    (0.0, 0.6666666666666666)
+        >>> ButcherTableau("ralston", order=2, a=((2 / 3,),), b=(1 / 4, 3 / 4)).c
+        (0.0, 0.6666666666666666)
     """
 
     name: str
