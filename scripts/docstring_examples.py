@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""For the pages of the API: an `Example:` of a docstring is what others call `Examples:`."""
+"""For the pages of the API: docstrings as griffe and Markdown want them."""
 
 import re
 from typing import Any
@@ -7,10 +7,12 @@ from typing import Any
 import griffe
 
 
-class ExampleIsExamples(griffe.Extension):
-    """Lets griffe see the code in it."""
+class AsMarkdown(griffe.Extension):
+    """Names the examples as griffe does, and leaves reStructuredText's marks out."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         """Called with each object that was read."""
         if obj.docstring is not None:
-            obj.docstring.value = re.sub(r"(?m)^Example:$", "Examples:", obj.docstring.value)
+            text = re.sub(r"(?m)^Example:$", "Examples:", obj.docstring.value)
+            # The mark of a literal block, which is indented in Markdown, too.
+            obj.docstring.value = re.sub(r"(?m)^ *::$", "", text)

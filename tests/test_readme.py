@@ -48,6 +48,13 @@ def test_the_layers_page_s_example_trains():
     assert np.isfinite(loss).all()
 
 
+def test_the_first_page_s_example_runs():
+    (block,) = blocks_of(README.parent / "docs" / "index.md")
+    names = {}
+    exec(block, names)
+    assert names["model"](np.zeros([3, 16])).shape == (3, 2)
+
+
 def test_the_page_is_short():
     assert len(README.read_text(encoding="utf-8").splitlines()) <= 120
 
