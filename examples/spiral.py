@@ -3,8 +3,8 @@
 
     python -m examples.spiral [--epochs 60] [--picture spiral.png]
 
-Short pieces of one noisy spiral are cut out; a `NeuralODE` is told where a piece begins and learns to
-say where it is at the times that follow. Then it draws the whole spiral from its first point alone.
+Short pieces of one noisy spiral are cut out; a `NeuralODE` is told where a piece begins and learns
+to say where it is at the times that follow. Then it draws the whole spiral from its first point.
 The law is z' = A z^3 (element by element), which the network does not know.
 """
 
