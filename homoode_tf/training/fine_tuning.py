@@ -54,7 +54,10 @@ def start_from(model: ImageClassifier, source: str, frozen: Collection[str] = ()
         InvalidValueError: If there is no such model, a part does not fit, or the head starts anew
             and is frozen.
     """
-    given = load(source)
+    try:
+        given = load(source)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"config.init_from: {error}") from error
     if not isinstance(given, ImageClassifier):
         raise InvalidValueError(
             f"config.init_from must be an ImageClassifier, as a run keeps it; {source} holds a "

@@ -119,7 +119,7 @@ def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, label_smoothing: float =
         logits: float32 tensor of shape (batch, classes).
         label_smoothing: s, in [0, 1).
     """
-    if labels.shape.rank == 2:
+    if len(labels.shape) == 2:
         entropies = tf.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
     else:
         entropies = tf.nn.sparse_softmax_cross_entropy_with_logits(labels=labels, logits=logits)
@@ -131,6 +131,6 @@ def cross_entropy(labels: tf.Tensor, logits: tf.Tensor, label_smoothing: float =
 
 def correct(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """Returns 1 for each image whose largest logit is its label's, else 0; all as above."""
-    if labels.shape.rank == 2:
+    if len(labels.shape) == 2:
         labels = tf.argmax(labels, axis=-1)
     return tf.cast(tf.equal(tf.argmax(logits, axis=-1), labels), tf.float32)

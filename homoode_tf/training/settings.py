@@ -22,7 +22,7 @@ def _check_text(name: str, value: Any) -> None:
 
 
 def _check_parts(name: str, value: Any) -> None:
-    if not isinstance(value, list | tuple) or not set(value) <= set(PARTS):
+    if not isinstance(value, list | tuple) or not all(part in PARTS for part in value):
         raise InvalidValueError(
             f"{name} must be a tuple of some of {', '.join(PARTS)}, got {value!r}. On the command "
             f"line give --config.{name} once for each."

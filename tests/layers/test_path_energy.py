@@ -86,7 +86,7 @@ def test_gradients_of_the_jacobian_s_size_are_those_of_finite_differences(mode, 
         return loss_and_gradients(layer)
 
     if graph:
-        by_a = tf.function(loss_and_gradients)(layer)[1]
+        by_a = tf.function(loss_and_gradients, autograph=False)(layer)[1]
         layer.seed_generator.state.assign(seed)
     else:
         by_a = evaluate(-0.7)[1]
@@ -97,13 +97,14 @@ def test_gradients_of_the_jacobian_s_size_are_those_of_finite_differences(mode, 
 
 def test_the_jacobian_s_size_is_its_frobenius_norm_in_the_mean():
     layer = make(a=-0.7, jacobian_weight=1.0)
+    layer.solver = layer.solver.replace(rtol=1e-4, atol=1e-4)
     losses = []
-    for _ in range(200):
+    for _ in range(50):
         layer(tf.constant(Z0), training=True)
         losses.append(float(layer.losses[0]))
-    assert len(set(losses)) == 200
-    # Of 1200 squares of standard normal numbers the mean has a deviation of 0.04.
-    np.testing.assert_allclose(np.mean(losses), 0.7**2, rtol=0.15)
+    assert len(set(losses)) == 50
+    # Of 300 squares of standard normal numbers the mean has a deviation of 0.08.
+    np.testing.assert_allclose(np.mean(losses), 0.7**2, rtol=0.3)
 
 
 def test_the_solution_is_the_same_with_the_energy_beside_it():

@@ -48,7 +48,7 @@ _NUMBERS = {
     "0.0 -0.5 1.0 1.5": "test_fraction",
     "-0.1 1.1": "augmentation.flip_probability augmentation.rand_augment_strength "
     "augmentation.mixup augmentation.cutmix",
-    "-0.1 1.0 2.0": "augmentation.cutout "
+    "-0.1 1.0 2.0": "augmentation.cutout model.final_time_spread "
     "model.dropout_rate model.batch_norm_momentum optimizer.momentum "
     "optimizer.beta_1 optimizer.beta_2 weight_averaging.momentum",
     "-0.1 1.0": "label_smoothing optimizer.warmup_fraction weight_averaging.start_fraction",
@@ -56,7 +56,7 @@ _NUMBERS = {
     "0.0 -1.0 1e30": "epochs",
     "0.0 -0.1": "optimizer.learning_rate optimizer.adam_learning_rate optimizer.epsilon",
     "-0.1": "optimizer.final_learning_rate optimizer.weight_decay optimizer.clip_norm "
-    "model.jacobian_weight initial_point.learning_rate",
+    "model.jacobian_weight model.kinetic_weight initial_point.learning_rate",
 }
 _CHOICES = {
     "mnits digit cifar": "dataset",
@@ -70,6 +70,7 @@ _CHOICES = {
     "ignore Skip": "non_finite",
     "adamm SGD": "optimizer.name",
     "image Sample": "export_step_control",
+    "float16 bfloat16": "export_precision",
 }
 _FLAGS = "model.synchronized_batch_norm whitened_stem jit_compile optimizer.nesterov"
 
@@ -85,6 +86,7 @@ _BESIDE = {
     **{name: [*_ODE, *_DEQ] for name in ("model.rtol", "model.atol")},
     **{name: _ODE for name in ("model.solver", "model.gradient", "model.step_control")},
     **{name: _ODE for name in ("model.final_time", "model.max_num_steps")},
+    **{name: _ODE for name in ("model.kinetic_weight", "model.final_time_spread")},
 }
 
 
@@ -107,6 +109,8 @@ FIELDS = (
     Field("augmentation.mixup", ("0.5",), ("0.5",), [{"augmentation.cutmix": "0.5"}]),
     Field("augmentation.cutmix", ("0.5",), ("0.5",), [{"augmentation.mixup": "0.5"}]),
     Field("model.stem_strides", (*_NO_STRIDES, "many", "2.5"), (*_NO_STRIDES, "None", "3", "'ab'")),
+    Field("init_from", ("no/such/run", "nothing.keras", "."), ("None", "3", "0.5", "[]", "True")),
+    Field("freeze", ("body", "stem,", "1"), ("'stem'", "('body',)", "('stem', 3)", "None", "7")),
     # What other layers want.
     Field("model.solver", ("anderson",), ("'anderson'",), _ODE),
     Field("model.solver", ("dopri5", "newton"), ("'dopri5'",), _DEQ),

@@ -59,7 +59,7 @@ def test_what_is_served_is_what_was_trained(trained):
     _, folder, run, result = trained
     images = data.load(f"folder:{folder}", image_size=(24, 32), validation_fraction=0.1)
     ((batch, labels),) = images.evaluation_batches("test", 10)
-    model = tf.saved_model.load(str(run / "saved_model"))
+    model = tf.saved_model.load(str(run / "saved_model" / "1"))
     answer = model.signatures["serve"](images=batch)
     accuracy = np.mean(answer["class"].numpy() == labels.numpy())
     assert accuracy == pytest.approx(result["test_accuracy"])

@@ -63,7 +63,8 @@ class Settings:
         checks.check_choice("on_failure", self.on_failure, ON_FAILURE)
         for name in ("rtol", "atol", "adjoint_rtol", "adjoint_atol"):
             if (value := getattr(self, name)) is not None or name in ("rtol", "atol"):
-                object.__setattr__(self, name, tolerances.plain(name, value))
+                optional = name.startswith("adjoint")
+                object.__setattr__(self, name, tolerances.plain(name, value, optional))
         for name in ("step_size", "max_step_size"):
             checks.check_number(name, getattr(self, name), above=0, optional=True)
         checks.check_integer("num_steps", self.num_steps, at_least=1, optional=True)

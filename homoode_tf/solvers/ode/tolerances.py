@@ -14,11 +14,11 @@ from homoode_tf.solvers.ode.flat import Tensors
 Tolerance = float | tuple
 
 
-def plain(name: str, value: Any) -> Tolerance:
+def plain(name: str, value: Any, optional: bool = False) -> Tolerance:
     """Returns a number, an array or a nest of them as a number or nested tuples of numbers.
 
     Raises:
-      ValueError: If one of them is no positive number.
+      ValueError: If one of them is no positive number; the message says whether None would do.
     """
     if isinstance(value, Mapping):
         value = [value[key] for key in sorted(value)]
@@ -26,7 +26,7 @@ def plain(name: str, value: Any) -> Tolerance:
         value = value.tolist()
     if isinstance(value, Sequence) and not isinstance(value, str) and len(value):
         return tuple(plain(f"{name}[{i}]", each) for i, each in enumerate(value))
-    checks.check_number(name, value, above=0)
+    checks.check_number(name, value, above=0, optional=optional)
     return float(value)
 
 

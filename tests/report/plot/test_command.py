@@ -167,7 +167,9 @@ def replace(path, old, new):
 def test_data_or_a_config_that_cannot_be_used(fake_run, monkeypatch, capsys, old, new, message):
     monkeypatch.undo()
     replace(fake_run / "config.json", old, new)
-    assert main(["--workdir", str(fake_run), "--data_dir", str(fake_run)]) == 1
+    data_dir = fake_run / "data"
+    data_dir.mkdir()
+    assert main(["--workdir", str(fake_run), "--data_dir", str(data_dir)]) == 1
     check_figures(fake_run / "figures", HISTORY_FIGURES)
     assert message in capsys.readouterr().err
 
