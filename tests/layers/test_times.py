@@ -48,16 +48,18 @@ def test_times_of_each_sample(mode, traced):
     layer = NeuralODE(dynamics, gradient=mode, step_control="sample", **TIGHT)
     call = tf.function(layer, autograph=False) if traced else layer
     layer.build((2, 2))
-    # One tape for both: within two of them TensorFlow would trace second derivatives.
-    with tf.GradientTape(persistent=True) as tape:
+    # Not within two tapes, nor a persistent one: TensorFlow would trace second derivatives.
+    with tf.GradientTape() as tape:
         tape.watch([x, times])
         loss = tf.reduce_sum(call(x, times=times) ** 2)
+    with tf.GradientTape() as right:
+        right.watch([x, times])
         exact = x[:, None] * tf.exp(rate * tf.sin(times))[..., None]
         expected = tf.reduce_sum(exact**2)
     sources = [x, times, rate.value]
     np.testing.assert_allclose(loss, expected, rtol=1e-7)
     for ours, theirs in zip(
-        tape.gradient(loss, sources), tape.gradient(expected, sources), strict=True
+        tape.gradient(loss, sources), right.gradient(expected, sources), strict=True
     ):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-7)
 
