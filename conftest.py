@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Set-up shared by all tests and examples: two CPU devices, quiet logs, a fresh seed for each."""
 
+import logging
 import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -24,6 +25,16 @@ collect_ignore_glob = ["tests/*/run_*.py"]
 def seed():
     """Every test draws the same numbers, whichever ran before it."""
     keras.utils.set_random_seed(0)
+
+
+_LEVELS = {name: logging.getLogger(name).level for name in ("absl", "tensorflow", "tf2onnx")}
+
+
+@pytest.fixture(autouse=True)
+def log_levels():
+    """Every test hears what is logged, whichever command ran in this process before it."""
+    for name, level in _LEVELS.items():
+        logging.getLogger(name).setLevel(level)
 
 
 @pytest.fixture(autouse=True)
