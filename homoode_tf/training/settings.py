@@ -122,7 +122,7 @@ class TrainingSettings(DataSettings):
     export_precision: str = setting(
         "float32",
         'Of the exported model and of model.keras: "float32" runs anywhere and converts to other '
-        'formats; "training" is as it was trained, in half the time where bfloat16 is native.',
+        'formats; "training" is as it was trained.',
         choices=("float32", "training"),
     )
     export_step_control: str = setting(
