@@ -13,9 +13,8 @@ import tensorflow_probability as tfp
 
 from homoode_tf import checks, solvers
 from homoode_tf.errors import InvalidValueError
-from homoode_tf.layers import solving
+from homoode_tf.layers import path_energy, solving
 from homoode_tf.layers.implicit_layer import ImplicitLayer
-from homoode_tf.layers.path_energy import add_energy
 from homoode_tf.solvers.ode import lookup, statement
 from homoode_tf.solvers.ode.problem import Problem
 
@@ -74,6 +73,9 @@ class ODELayer(ImplicitLayer):
         jacobian_weight: The same of the square of dF/dz's Frobenius norm, over the number of
             elements (Hutchinson's estimate, one vector a call). Both make solutions that need fewer
             steps (RNODE, https://arxiv.org/abs/2002.02798).
+        error_weight: The same of the solver's error estimate, the integral of its square in units
+            of the tolerance over the accepted steps; for a solver that controls its steps and has
+            gradient="backprop" (https://arxiv.org/abs/2105.03918).
         final_time_spread: In training the final time is drawn anew in each call, uniformly between
             1 - spread and 1 + spread of the whole time; below 1 (STEER,
             https://arxiv.org/abs/2006.10711).
@@ -107,6 +109,7 @@ class ODELayer(ImplicitLayer):
         learn_final_time: bool = False,
         kinetic_weight: float = 0.0,
         jacobian_weight: float = 0.0,
+        error_weight: float = 0.0,
         final_time_spread: float = 0.0,
         **kwargs,
     ):
@@ -122,13 +125,17 @@ class ODELayer(ImplicitLayer):
         self.final_time = self.times[-1] if self.times else float(final_time)
         checks.check_number("kinetic_weight", kinetic_weight, at_least=0)
         checks.check_number("jacobian_weight", jacobian_weight, at_least=0)
+        checks.check_number("error_weight", error_weight, at_least=0)
         checks.check_number("final_time_spread", final_time_spread, at_least=0, below=1)
         self.kinetic_weight = float(kinetic_weight)
         self.jacobian_weight = float(jacobian_weight)
+        self.error_weight = float(error_weight)
         self.final_time_spread = float(final_time_spread)
         if self.jacobian_weight or self.final_time_spread:
             self.seed_generator = keras.random.SeedGenerator()
         self.solver = solving.make_solver(solver, settings)
+        if error_weight:
+            path_energy.check_error_is_differentiable(self.solver)
 
     @property
     def supports_jit(self) -> bool:
@@ -237,6 +244,8 @@ class ODELayer(ImplicitLayer):
             if problem.solution_times.shape.rank == 2:
                 solver, problem = solving.by_sample(solver, problem)
                 first_step_size = None
+            if training and self.error_weight:
+                problem = path_energy.add_error(problem, solver)
             solution = lookup.as_problem_solver(solver).solve_problem(problem, first_step_size)
         states = solution.states[0]
         if states.shape[0] == 1:
@@ -256,7 +265,7 @@ class ODELayer(ImplicitLayer):
             diagnostics.num_ode_fn_evaluations,
             diagnostics.status,
             diagnostics,
-            solution.states[1][-1] if len(solution.states) > 1 else None,
+            path_energy.of_solution(solution, self.error_weight),
         )
 
     def problem(
@@ -288,14 +297,8 @@ class ODELayer(ImplicitLayer):
         )
         if not training or not (self.kinetic_weight or self.jacobian_weight):
             return problem
-        noise = None
-        if self.jacobian_weight:
-            noise = tf.convert_to_tensor(
-                keras.random.normal(
-                    tf.shape(state), dtype=state.dtype.name, seed=self.seed_generator
-                )
-            )
-        return add_energy(problem, self.kinetic_weight, self.jacobian_weight, noise)
+        noise = path_energy.draw_noise(state, self.seed_generator) if self.jacobian_weight else None
+        return path_energy.add_energy(problem, self.kinetic_weight, self.jacobian_weight, noise)
 
     def _end(self, training: bool) -> float | tf.Tensor:
         """T, or in training with a spread a time near it."""
@@ -374,6 +377,7 @@ class ODELayer(ImplicitLayer):
             "learn_final_time": self.learn_final_time,
             "kinetic_weight": self.kinetic_weight,
             "jacobian_weight": self.jacobian_weight,
+            "error_weight": self.error_weight,
             "final_time_spread": self.final_time_spread,
         }
 

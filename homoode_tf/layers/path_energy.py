@@ -3,10 +3,14 @@
 
 import dataclasses
 
+import keras
 import tensorflow as tf
+import tensorflow_probability as tfp
 
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.solvers import tracing
 from homoode_tf.solvers.ode.problem import Field, Problem
+from homoode_tf.solvers.ode.results import Solution
 
 
 def add_energy(
@@ -59,6 +63,46 @@ def add_energy(
         constants=[*noises, *problem.constants],
         initial_state=[state, tf.ensure_shape(start, state.shape[:1])],
     )
+
+
+def add_error(problem: Problem, solver: tfp.math.ode.Solver) -> Problem:
+    """Returns a problem whose last integral is that of the squared error in units of the tolerance.
+
+    Reference:
+        Pal et al., "Opening the Blackbox: Accelerating Neural Differential Equations by
+        Regularizing Internal Solver Heuristics", ICML 2021, https://arxiv.org/abs/2105.03918
+    """
+    check_error_is_differentiable(solver)
+    shape = solver.settings.control.time_shape(problem.initial_state)
+    zero = tf.zeros(shape, problem.initial_time.dtype)
+    return dataclasses.replace(problem, measures_error=True, integrals=[*problem.integrals, zero])
+
+
+def draw_noise(state: tf.Tensor, seed: keras.random.SeedGenerator) -> tf.Tensor:
+    """The e of `add_energy`."""
+    noise = keras.random.normal(tf.shape(state), dtype=state.dtype.name, seed=seed)
+    return tf.convert_to_tensor(noise)
+
+
+def of_solution(solution: Solution, error_weight: float) -> tf.Tensor | None:
+    """The energy of each sample's way, (batch,), from a problem that measured one."""
+    energies = [energy[-1] for energy in solution.states[1:]]
+    # Where the batch has one time its error is one number, too.
+    energies += [
+        tf.broadcast_to(error_weight * error, tf.shape(solution.states[0])[1:2])
+        for error in solution.integrals
+    ]
+    return tf.add_n(energies) if energies else None
+
+
+def check_error_is_differentiable(solver: tfp.math.ode.Solver) -> None:
+    """Refuses a solver whose error estimates a loss cannot reach."""
+    settings = getattr(solver, "settings", None)
+    if getattr(settings, "fixed", True) or settings.gradient != "backprop":
+        raise InvalidValueError(
+            "error_weight needs a solver that controls its steps and has gradient='backprop', got "
+            f"{solver!r}."
+        )
 
 
 def _evaluate(field: Field, time, state, noises):

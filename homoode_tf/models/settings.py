@@ -124,6 +124,9 @@ class ModelSettings(Settings):
         0.0, "Of an added loss, the size of the Jacobian: a deq's at its end, an ODE's on its way."
     )
     kinetic_weight: float = not_negative(0.0, "Of an added loss, the square of an ODE's F.")
+    error_weight: float = not_negative(
+        0.0, "Of an added loss, the square of the solver's error; needs gradient=backprop."
+    )
     final_time_spread: float = fraction(
         0.0, "In training an ODE's end is drawn between (1 - spread) and (1 + spread) of its time."
     )

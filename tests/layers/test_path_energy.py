@@ -150,3 +150,64 @@ def test_fit_adds_the_energy_to_the_loss(policy, monkeypatch):
 def test_bad_weights_are_refused(setting):
     with pytest.raises((ValueError, TypeError), match=next(iter(setting))):
         make(**setting)
+
+
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("step_control", ["batch", "sample"])
+@pytest.mark.parametrize("solver", ["dopri5", "bosh3", "heun_euler", "tsit5"])
+def test_error_s_size_is_a_loss(solver, step_control, graph):
+    # At a given first step, of which the whole solve consists, the loss is smooth.
+    settings = {"solver": solver, "step_control": step_control, "first_step_size": 1.0}
+    settings |= {"rtol": 0.4, "atol": 0.4, "gradient": "backprop", "dtype": "float64"}
+    layer = NeuralODE(Scaled("tanh", dtype="float64"), error_weight=0.3, **settings)
+    layer.build(Z0.shape)
+    layer.dynamics.a.assign(-0.7)
+    call = tf.function(lambda: loss_and_gradients(layer)) if graph else None
+    loss, by_a, by_z0 = (call or (lambda: loss_and_gradients(layer)))()
+
+    # The method's step, written out, and its errors in units of the tolerance at these values.
+    tableau = layer.solver.settings.tableau
+
+    def loss_at(a, z0, scale=None):
+        slopes = [np.tanh(a * z0)]
+        for row in tableau.a:
+            inner = z0 + sum(w * k for w, k in zip(row, slopes, strict=True))
+            slopes.append(np.tanh(a * inner))
+        z1 = z0 + sum(w * k for w, k in zip(tableau.b, slopes, strict=True))
+        error = sum(w * k for w, k in zip(tableau.error[0], slopes, strict=True))
+        if scale is None:
+            scale = 0.4 + 0.4 * np.maximum(abs(z0), abs(z1))
+        return 0.3 * np.mean((error / scale) ** 2), scale
+
+    value, scale = loss_at(-0.7, Z0)
+    np.testing.assert_allclose(loss, value, rtol=1e-10)
+    step = 1e-5
+    slope = (loss_at(-0.7 + step, Z0, scale)[0] - loss_at(-0.7 - step, Z0, scale)[0]) / (2 * step)
+    np.testing.assert_allclose(by_a, slope, rtol=1e-6)
+    moved = np.zeros_like(Z0)
+    moved[1, 2] = step
+    slope = (loss_at(-0.7, Z0 + moved, scale)[0] - loss_at(-0.7, Z0 - moved, scale)[0]) / (2 * step)
+    np.testing.assert_allclose(by_z0[1, 2], slope, rtol=1e-5)
+
+
+def test_both_energies_add_up_over_all_accepted_steps():
+    settings = {"gradient": "backprop", "rtol": 1e-4, "atol": 1e-4}
+    losses = []
+    for weights in ({"kinetic_weight": 0.3}, {"error_weight": 0.2}):
+        layer = NeuralODE(Scaled("tanh"), **weights, **settings)
+        layer(Z0, training=True)
+        losses += layer.losses
+    layer = NeuralODE(Scaled("tanh"), kinetic_weight=0.3, error_weight=0.2, **settings)
+    layer(Z0, training=True)
+    (both,) = layer.losses
+    np.testing.assert_allclose(both, losses[0] + losses[1], rtol=0.05)
+    layer(Z0, training=False)
+    assert not layer.losses
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"gradient": "adjoint"}, {"solver": "rk4", "num_steps": 2}, {"solver": "bdf"}]
+)
+def test_errors_that_no_loss_can_reach_are_refused(settings):
+    with pytest.raises(ValueError, match="error_weight needs .* gradient='backprop'"):
+        NeuralODE(Scaled(), error_weight=0.1, **settings)

@@ -56,7 +56,7 @@ _NUMBERS = {
     "0.0 -1.0 1e30": "epochs",
     "0.0 -0.1": "optimizer.learning_rate optimizer.adam_learning_rate optimizer.epsilon",
     "-0.1": "optimizer.final_learning_rate optimizer.weight_decay optimizer.clip_norm "
-    "model.jacobian_weight model.kinetic_weight initial_point.learning_rate",
+    "model.jacobian_weight model.kinetic_weight model.error_weight initial_point.learning_rate",
 }
 _CHOICES = {
     "mnits digit cifar": "dataset",
@@ -86,7 +86,8 @@ _BESIDE = {
     **{name: [*_ODE, *_DEQ] for name in ("model.rtol", "model.atol")},
     **{name: _ODE for name in ("model.solver", "model.gradient", "model.step_control")},
     **{name: _ODE for name in ("model.final_time", "model.max_num_steps")},
-    **{name: _ODE for name in ("model.kinetic_weight", "model.final_time_spread")},
+    **{name: _ODE for name in ("model.kinetic_weight", "model.error_weight")},
+    "model.final_time_spread": _ODE,
 }
 
 

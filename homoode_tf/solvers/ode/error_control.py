@@ -14,6 +14,7 @@ from homoode_tf.solvers.ode.flat import Tensors, align, expand
 from homoode_tf.solvers.ode.pi_controller import PIController
 from homoode_tf.solvers.ode.problem import Field
 from homoode_tf.solvers.ode.results import Status
+from homoode_tf.solvers.ode.step import Step
 from homoode_tf.solvers.ode.step_control import ControlState, StepControl
 
 # A step is stretched by up to so much where that saves one: with the safety factor 0.9 its expected
@@ -147,13 +148,36 @@ class BatchErrorControl(StepControl):
         smallest = tf.constant(1e-300 if first.dtype == tf.float64 else 1e-30, first.dtype)
         return tf.square(first) / tf.sqrt(tf.square(first) + 0.01 * tf.square(second) + smallest)
 
+    def squared_error(self, step: Step, state: Tensors) -> tf.Tensor:
+        """The square of the error in units of the tolerance, times the step's length.
+
+        Unlike what accepts a step it can be differentiated, by all but the tolerance.
+
+        Args:
+          step: A step; of two rows of errors the first counts.
+          state: Where it started.
+
+        Returns:
+          Real tensor of the shape of time.
+        """
+        pairs = tolerances.of_components(self.rtol, self.atol, state)
+        squares = [
+            tf.square(tf.abs(e) / tf.stop_gradient(atol + rtol * tf.maximum(tf.abs(a), tf.abs(b))))
+            for e, a, b, (rtol, atol) in zip(step.errors[0], state, step.state, pairs, strict=True)
+        ]
+        return step.length * self.mean(squares)
+
     def root_mean_square(self, tensors: Tensors, scales: Tensors) -> tf.Tensor:
         """sqrt(mean(|tensor / scale|^2)) over all elements of all components (of each sample)."""
         quotients = [tf.abs(x) / scale for x, scale in zip(tensors, scales, strict=True)]
         return self.root_of_mean([tf.square(q) for q in quotients])
 
     def root_of_mean(self, squares: Tensors) -> tf.Tensor:
-        """The square root of the mean over all elements of all components (of each sample)."""
+        """The square root of `mean`."""
+        return tf.sqrt(self.mean(squares))
+
+    def mean(self, squares: Tensors) -> tf.Tensor:
+        """The mean over all elements of all components (of each sample)."""
         totals, sizes = [], []
         for tensor in squares:
             axes = self._axes(tensor)
@@ -166,7 +190,7 @@ class BatchErrorControl(StepControl):
             else:
                 size = tf.maximum(tf.reduce_prod(tf.shape(tensor)[skipped:]), 1)
                 sizes.append(tf.cast(size, totals[-1].dtype))
-        return tf.sqrt(tf.add_n(totals) / tf.add_n(sizes))
+        return tf.add_n(totals) / tf.add_n(sizes)
 
     def initial_step_size(
         self, field: Field, clock: Clock, state: Tensors, slope: Tensors

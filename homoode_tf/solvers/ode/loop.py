@@ -57,7 +57,9 @@ class Loop:
         only_end = problem.solution_times.shape[0] == 1 and not self._control.by_sample
         # Beyond a jump the slope is another: there each step asks for it anew.
         self._carries_slope = self._stepper.close and not settings.stop_times
-        self._freezes_end = differentiated and self._carries_slope and only_end
+        self._freezes_end = (
+            differentiated and self._carries_slope and only_end and not problem.measures_error
+        )
 
     def run(self, first_step_size: Any = None) -> Solution:
         """Integrates from the initial time to the last of the solution times.
@@ -118,7 +120,8 @@ class Loop:
         )
         before = (carry.time, carry.state)
         accept, state_of_control = control.judge(carry.control, plan, self._clock, before, step)
-        integrals = add(carry.integrals, step.integrals)
+        gains = [control.squared_error(step, carry.state)] if problem.measures_error else []
+        integrals = add(carry.integrals, [*step.integrals, *gains])
         new = (plan.end, step.state, step.end if self._carries_slope else [], integrals)
         old = (carry.time, carry.state, carry.slope, carry.integrals)
         time, state, slope, integrals = control.merge(accept, new, old)

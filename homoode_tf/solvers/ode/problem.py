@@ -33,6 +33,8 @@ class Problem:
         may return slopes of another dtype than the state's, too.
       pace: How fast time runs on the solve's clock at most, for each sample, shape (batch,); None
         where it is the clock's.
+      measures_error: Whether the last of the integrals is that of the estimated error's square,
+        in units of the tolerance; only for a loop that estimates it.
       on_backward: Told how many evaluations a backward pass made, an int32 scalar.
     """
 
@@ -47,6 +49,7 @@ class Problem:
     integrals: Sequence[tf.Tensor] = ()
     stage_dtype: tf.DType | None = None
     pace: tf.Tensor | None = None
+    measures_error: bool = False
     on_backward: Callable[[tf.Tensor], object] | None = None
 
     @functools.cached_property
