@@ -16,7 +16,8 @@ from homoode_tf.serving import convert, export
 class Peer(tensorflow_peer.Peer):
     """Variants "keras", "saved_model", "litert" and "onnx" of the model that `ours` trains.
 
-    The first forward pass exports it as it then is, with the step size that training has found.
+    The first forward pass after training exports it as it then is, with the step size that training
+    has found.
 
     Settings:
         onednn: Whether TensorFlow uses oneDNN's kernels (set in the environment).
@@ -39,6 +40,10 @@ class Peer(tensorflow_peer.Peer):
         if self._run is None:
             self._run = self._export()
         return self._run(self._images)
+
+    def step(self, batch):
+        self._run = None
+        return super().step(batch)
 
     def _export(self):
         if self._variant == "keras":
