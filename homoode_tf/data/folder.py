@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 from absl import logging
-from PIL import Image
 
 from homoode_tf import regular_file
 from homoode_tf.data.source import (
@@ -209,15 +208,16 @@ def _subfolders(folder: str) -> list[str]:
 
 def _look_at_all(folder: str, files: list[_File]) -> tuple[dict[str, _Look], dict[str, str]]:
     """Reads the headers; returns what they say, and why others are damaged, by path."""
+    from PIL import UnidentifiedImageError
 
     def look(file: _File) -> _Look | str:
         try:
             return _look(os.path.join(folder, file.path))
         except InvalidValueError as error:
             return str(error)
+        except UnidentifiedImageError:
+            return "no PNG, JPEG, WebP or BMP image"
         except Exception as error:  # Damaged data bring about errors of any type in the decoders.
-            if isinstance(error, Image.UnidentifiedImageError):
-                return "no PNG, JPEG, WebP or BMP image"
             return getattr(error, "strerror", None) or " ".join(str(error).split()) or repr(error)
 
     with concurrent.futures.ThreadPoolExecutor() as threads:
@@ -230,6 +230,8 @@ def _look_at_all(folder: str, files: list[_File]) -> tuple[dict[str, _Look], dic
 
 
 def _look(path: str) -> _Look:
+    from PIL import Image  # of the extra `train`
+
     if not regular_file.size(path, _MAX_BYTES):
         raise InvalidValueError("empty file")
     with Image.open(path, formats=_FORMATS) as image:
