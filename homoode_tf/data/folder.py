@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 from absl import logging
-from PIL import Image
 
 from homoode_tf import regular_file
+from homoode_tf.data import orientation
 from homoode_tf.data.source import (
     Source,
     Split,
@@ -35,7 +35,6 @@ _SPLITS = {
 }
 _MAX_BYTES = 64 * 2**20
 _GREY = ("1", "L", "LA", "I", "I;16")
-_ORIENTATION = 0x0112  # EXIF's tag
 # As many as a line can hold; all stand in the run's data.json.
 _NAMED = 10
 _AT_A_TIME = 512
@@ -150,7 +149,7 @@ class _Reader:
         # The fourth channel of a BMP holds anything.
         image = image[..., : tf.where(tf.strings.substr(content, 0, 2) == "BM", 3, 4)]
         if self._is_turned:
-            image = _turn(tf.cast(image, tf.float32), self._orientations[index])
+            image = orientation.upright(tf.cast(image, tf.float32), self._orientations[index])
         return fit(tf.ensure_shape(image, (None, None, None)), self._shape)
 
     def failure(self, index: Any) -> str:
@@ -209,15 +208,16 @@ def _subfolders(folder: str) -> list[str]:
 
 def _look_at_all(folder: str, files: list[_File]) -> tuple[dict[str, _Look], dict[str, str]]:
     """Reads the headers; returns what they say, and why others are damaged, by path."""
+    from PIL import UnidentifiedImageError
 
     def look(file: _File) -> _Look | str:
         try:
             return _look(os.path.join(folder, file.path))
         except InvalidValueError as error:
             return str(error)
+        except UnidentifiedImageError:
+            return "no PNG, JPEG, WebP or BMP image"
         except Exception as error:  # Damaged data bring about errors of any type in the decoders.
-            if isinstance(error, Image.UnidentifiedImageError):
-                return "no PNG, JPEG, WebP or BMP image"
             return getattr(error, "strerror", None) or " ".join(str(error).split()) or repr(error)
 
     with concurrent.futures.ThreadPoolExecutor() as threads:
@@ -230,25 +230,17 @@ def _look_at_all(folder: str, files: list[_File]) -> tuple[dict[str, _Look], dic
 
 
 def _look(path: str) -> _Look:
+    from PIL import Image  # of the extra `train`
+
     if not regular_file.size(path, _MAX_BYTES):
         raise InvalidValueError("empty file")
     with Image.open(path, formats=_FORMATS) as image:
         if image.format == "BMP" and image.mode in ("1", "P"):
             raise InvalidValueError("a BMP with a palette: save it as PNG")
-        orientation = image.getexif().get(_ORIENTATION, 1) if "exif" in image.info else 1
-        orientation = orientation if orientation in range(1, 9) else 1
-        width, height = image.size if orientation < 5 else image.size[::-1]
-        return _Look(height, width, 1 if image.mode in _GREY else 3, orientation)
-
-
-def _turn(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Turns an image upright that was taken in one of EXIF's eight orientations."""
-    image = tf.transpose(image, tf.where(orientation >= 5, [1, 0, 2], [0, 1, 2]))
-
-    def step(*mirrored: int) -> tf.Tensor:
-        return tf.where(tf.reduce_any(orientation == mirrored), -1, 1)
-
-    return image[:: step(3, 4, 7, 8), :: step(2, 3, 6, 7)]
+        code = image.getexif().get(orientation.TAG, 1) if "exif" in image.info else 1
+        code = code if code in range(1, 9) else 1
+        width, height = image.size if code < 5 else image.size[::-1]
+        return _Look(height, width, 1 if image.mode in _GREY else 3, code)
 
 
 def _classes(name: str, files: list[_File]) -> tuple[str, ...]:

@@ -10,12 +10,14 @@ from typing import Any
 
 import tensorflow as tf
 
+from homoode_tf import extras
 from homoode_tf.data import arrays, catalog, folder, storage, tfds_source
 from homoode_tf.data.pipeline import DataInfo, ImageData
 from homoode_tf.data.settings import DataSettings, is_image_data
 from homoode_tf.errors import InvalidValueError
 
 
+@extras.explaining()
 def load(
     name: str | ImageData,
     *,
@@ -46,6 +48,7 @@ def load(
         empty, or images that cannot be used.
       DataNotFoundError: The data set is not in `data_dir`; the message says how to fetch it.
       OSError: `digits` cannot be written to `data_dir`.
+      MissingExtraError: A package of the extra `train` is needed and not installed.
 
     Example:
       >>> digits = load("digits")

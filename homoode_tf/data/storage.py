@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from absl import logging
 
-from homoode_tf import disk
+from homoode_tf import disk, extras
 from homoode_tf.checks import check_path
 from homoode_tf.data import catalog
 from homoode_tf.data.source import fit, in_parallel
@@ -37,6 +37,7 @@ class DataNotFoundError(UserError, FileNotFoundError):
     """A data set is not on disk; the message says the command that fetches it."""
 
 
+@extras.explaining()
 def prepare(name: str, data_dir: str | os.PathLike | None = None) -> tfds.core.DatasetBuilder:
     """Writes a data set to disk where it is not there yet, downloading what it needs.
 
@@ -52,6 +53,7 @@ def prepare(name: str, data_dir: str | os.PathLike | None = None) -> tfds.core.D
         `data_dir` is a folder of something else.
       OSError: `data_dir` cannot be written, there is no network (ConnectionError), or the user's
         own download is not where it should be (FileNotFoundError).
+      MissingExtraError: A package of the extra `train` is not installed.
 
     Example:
       >>> prepare("digits", data_dir="data").info.splits["test"].num_examples

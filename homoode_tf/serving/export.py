@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from homoode_tf.checks import check_path
+from homoode_tf.data import orientation
 from homoode_tf.data.resize import resize_and_crop
 from homoode_tf.layers.serving_scope import serving_scope
 from homoode_tf.serving import checksums
@@ -31,8 +32,8 @@ def save(
       `class`, int64 of shape (batch,);
     * `serving_default` takes the same, and returns `class_name`, too, where names were given;
     * `serve_bytes` returns this for `image_bytes`, strings of shape (batch,): whole files, PNG,
-      JPEG, WebP, BMP or GIF (its first frame), decoded, resized and cropped. A JPEG's orientation
-      in its EXIF is not looked at. There is none where images have neither 1 nor 3 channels.
+      JPEG, WebP, BMP or GIF (its first frame), decoded, a JPEG turned upright as its EXIF says,
+      resized and cropped. There is none where images have neither 1 nor 3 channels.
 
     Where names were given, the loaded object has a method `class_names()` that returns them as a
     string tensor. `tf.saved_model.load` reads it in a process without this package.
@@ -114,7 +115,9 @@ def _of_files(answer: Callable[[tf.Tensor], dict], image_shape: Sequence[int]) -
         image = tf.io.decode_image(content, expand_animations=False)
         # The fourth channel of a BMP is filled with anything.
         number = tf.where(is_bmp, 3, tf.shape(image)[-1])
-        return resize_and_crop(image[..., :number], size, channels)
+        image = tf.cast(image[..., :number], tf.float32)
+        image = orientation.upright(image, orientation.of_jpeg(content))
+        return resize_and_crop(image, size, channels)
 
     @tf.function(input_signature=[tf.TensorSpec((None,), tf.string, name="image_bytes")])
     def serve_bytes(image_bytes):

@@ -8,26 +8,26 @@ import os
 import sys
 from collections.abc import Callable
 
-from homoode_tf import disk
+from homoode_tf import disk, program
 from homoode_tf.errors import UserError
 
 # As a shell says it of a program that the signal has ended.
 _INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13
 
 
-def parser(program: str, description: str) -> argparse.ArgumentParser:
+def parser(module: str, description: str) -> argparse.ArgumentParser:
     """Returns a parser that knows the flag of every command here, `--saved_model`."""
-    made = argparse.ArgumentParser(prog=program, description=description)
+    made = argparse.ArgumentParser(prog=program.name(module), description=description)
     meaning = "the exported model's folder"
     made.add_argument("--saved_model", required=True, metavar="DIR", help=meaning)
     return made
 
 
-def run(program: str, command: Callable[[], int]) -> int:
+def run(module: str, command: Callable[[], int]) -> int:
     """Calls a command; what a user can put right ends as one line on the standard error.
 
     Args:
-        program: How that line begins.
+        module: What `python -m` takes; that line begins with the command's name.
         command: It returns the exit status.
 
     Returns:
@@ -52,7 +52,7 @@ def run(program: str, command: Callable[[], int]) -> int:
     except OSError as error:  # What cannot be read is a UserError, so this is a full disk.
         _discard_output()
         reason, status = f"the output cannot be written: {disk.remedy(error)}", 1
-    print(f"{program}: {printable(reason)}", file=sys.stderr)
+    print(f"{program.name(module)}: {printable(reason)}", file=sys.stderr)
     return status
 
 

@@ -228,7 +228,7 @@ def _metrics_of(
     state = run.state
     means = state.recent_metrics.means()
     state.recent_metrics.reset()
-    named = ("loss", "accuracy", "initial_point_loss", "nfe_forward", "nfe_backward")
+    named = ("loss", "accuracy", "added_loss", "nfe_forward", "nfe_backward")
     line = {
         "epoch": run.milestones.epoch(step),
         **{name: means[name] for name in named},

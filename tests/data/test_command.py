@@ -1,4 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
+import sys
+
 import pytest
 
 from homoode_tf import data
@@ -56,3 +58,13 @@ def test_the_help_lists_the_data_sets(capsys):
         main(["--help"])
     words = capsys.readouterr().out.replace(",", " ").replace(".", " ").split()
     assert set(data.names()) <= set(words)
+
+
+def test_a_missing_package_is_one_line_with_its_extra(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    assert main(["digits", "--data_dir", str(tmp_path)]) == 1
+    reason = "tensorflow_datasets is not installed, which this needs: "
+    reason += "pip install 'homoode_tf[train]'"
+    assert capsys.readouterr().err == f"digits: could not be prepared: {reason}\n"
+    with pytest.raises(ImportError, match="which this needs: pip install"):
+        data.load("digits", data_dir=tmp_path)

@@ -23,6 +23,7 @@ from homoode_tf.graph_errors import reason
 from homoode_tf.layers.serving_scope import serving_scope
 from homoode_tf.serving import export
 from homoode_tf.serving.predict import read
+from tests.data import pictures
 
 CLASS_NAMES = [f"class {number}" for number in range(10)]
 
@@ -169,10 +170,14 @@ def test_answers_with_names_to_images_and_to_whole_files(signatures):
     assert nothing["logits"].shape == (0, 10)
 
 
-@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP", "GIF"])
+@pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP", "GIF", "turned"])
 def test_files_are_read_as_predict_reads_them(signatures, tmp_path, format):
-    gradient = np.linspace(0, 255, 20)[:, None, None] * np.ones([1, 30, 3])
-    content = encoded(Image.fromarray(gradient.astype(np.uint8)), format)
+    gradient = (np.linspace(0, 255, 20)[:, None, None] * np.ones([1, 30, 3])).astype(np.uint8)
+    content = (
+        pictures.turned_jpeg(gradient)
+        if format == "turned"
+        else encoded(Image.fromarray(gradient), format)
+    )
     (tmp_path / "file").write_bytes(content)
     as_predict_does = read(tmp_path / "file", (8, 8, 1))[None]
     expected = signatures["serve"](images=tf.constant(as_predict_does))["logits"]

@@ -121,7 +121,7 @@ def test_a_line_holds_the_means_since_the_line_before(tmp_path, uninterrupted):
     last = 0
     for line in lines(uninterrupted[0]):
         steps = range(last + 1, line["step"] + 1)
-        for name in ("loss", "accuracy", "initial_point_loss"):
+        for name in ("loss", "accuracy", "added_loss"):
             expected = np.mean([by_step[step][name] for step in steps])
             assert line[name] == pytest.approx(expected, rel=1e-5)
         last = line["step"]

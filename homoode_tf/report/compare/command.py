@@ -68,7 +68,8 @@ def main() -> None:
     if _MODELS.value:
         config = experiments.select(config, _MODELS.value)
     recipe = config_flags.get_config_filename(FLAGS[_CONFIG.name])
-    experiment = experiments.Experiment(config, _WORKDIR.value or default_workdir(recipe))
+    workdir = _WORKDIR.value or default_workdir(recipe)
+    experiment = experiments.Experiment(config, workdir, _DATA_DIR.value)
     for name, (task, initial_point) in experiment.parameters.items():
         print(f"{name}: {task:,} parameters, {initial_point} of the initial point", flush=True)
     count, failed = len(experiment.members), []

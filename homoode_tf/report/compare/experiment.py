@@ -5,6 +5,7 @@ import copy
 import dataclasses
 import math
 import numbers
+import os
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -81,6 +82,7 @@ class Experiment:
             share; `models`, for each name the fields in which it differs; `seeds`; and
             `parameter_tolerance`, the relative difference allowed between numbers of parameters.
         workdir: Folder of the comparison.
+        data_dir: Folder of the TFDS data sets, for `tfds:NAME`; None is TFDS's own.
 
     Attributes:
         members: The runs, seed by seed, so that an early look compares all models.
@@ -97,7 +99,12 @@ class Experiment:
         (131786, 64)
     """
 
-    def __init__(self, config: ml_collections.ConfigDict, workdir: str | pathlib.Path):
+    def __init__(
+        self,
+        config: ml_collections.ConfigDict,
+        workdir: str | pathlib.Path,
+        data_dir: str | os.PathLike | None = None,
+    ):
         if set(config.keys()) != set(_FIELDS):
             raise InvalidValueError(
                 f"A comparison's config has the fields {', '.join(_FIELDS)}; "
@@ -112,7 +119,7 @@ class Experiment:
             for name, changes in config.models.items()
         }
         self.members = [self._member(name, seed) for seed in config.seeds for name in self._configs]
-        self.parameters = {name: _count(model) for name, model in self._configs.items()}
+        self.parameters = {name: _count(model, data_dir) for name, model in self._configs.items()}
         self._check_parameters(config.parameter_tolerance)
 
     @property
@@ -167,11 +174,13 @@ def _with_changes(
     return config
 
 
-def _count(config: ml_collections.ConfigDict) -> tuple[int, int]:
+def _count(
+    config: ml_collections.ConfigDict, data_dir: str | os.PathLike | None
+) -> tuple[int, int]:
     if config.dataset in catalog.names():
         info = catalog.find(config.dataset)
     else:
         fields = {name: config[name] for name in data.FIELDS if name in config}
-        info = data.load(config.dataset, **fields).info
+        info = data.load(config.dataset, data_dir=data_dir, **fields).info
     model = models.build(config.model, info.image_shape, info.num_classes, info.mean, info.std)
     return model.task_parameters, model.initial_point_parameters

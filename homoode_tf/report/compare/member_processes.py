@@ -44,10 +44,11 @@ def train(
 ) -> Iterator[tuple[Member, dict[str, Any]]]:
     """Trains members, or goes on training them, each in a process of its own.
 
-    What a process prints goes to `log.txt` in its member's folder. A member that is complete is
-    left as it is; one that has failed is tried again. `jobs` processes run at a time, each on its
-    own share of the processor's cores, and each reads the config file `recipe`, which may register
-    parts of the user's own. Several times a second `watch` is called with those that run.
+    What a process prints goes to `log.txt` in its member's folder; `log.previous.txt` is that of
+    the attempt before. A member that is complete is left as it is; one that has failed is tried
+    again. `jobs` processes run at a time, each on its own share of the processor's cores, and each
+    reads the config file `recipe`, which may register parts of the user's own. Several times a
+    second `watch` is called with those that run.
 
     Yields:
         Each member when it ends, with its outcome.
@@ -116,7 +117,9 @@ def _start(
         "recipe": recipe,
     }
     command = [sys.executable, *_PROGRAM, json.dumps(task)]
-    with member.log.open("a") as log:
+    if member.log.exists():
+        member.log.replace(member.log.with_name("log.previous.txt"))
+    with member.log.open("w") as log:
         # A session of its own: one Ctrl-C must not reach it twice, from the terminal and from here,
         # because the second one kills it.
         return subprocess.Popen(

@@ -10,16 +10,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from homoode_tf import disk
+from homoode_tf import disk, program
 from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason
-
-_PROGRAM = "python -m homoode_tf.plot"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = argparse.ArgumentParser(prog=_PROGRAM, description="Draws the figures of a run.")
+    name = program.name("homoode_tf.plot")
+    parser = argparse.ArgumentParser(prog=name, description="Draws the figures of a run.")
     parser.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder")
     parser.add_argument(
         "--data_dir", metavar="DIR", help="where the data sets are (default: TFDS's own folder)"
@@ -42,13 +41,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise InvalidValueError(f"--images must be at least 1, got {options.images}")
         report = draw(options.workdir, options.data_dir, options.output, options.images)
     except (OSError, UserError) as error:
-        print(f"{_PROGRAM}: {disk.remedy(error, reason(error))}", file=sys.stderr)
+        print(f"{name}: {disk.remedy(error, reason(error))}", file=sys.stderr)
         return 2
     for line in [*report.summary, *report.not_applicable]:
         print(line)
     print(f"Written to {report.folder}: {', '.join([*report.drawn, DIAGNOSTICS])}")
     for problem in report.failed:
-        print(f"{_PROGRAM}: {problem}", file=sys.stderr)
+        print(f"{name}: {problem}", file=sys.stderr)
     return 1 if report.failed else 0
 
 

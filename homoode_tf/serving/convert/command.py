@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from homoode_tf.serving import terminal
 from homoode_tf.serving.convert.conversion import FORMATS, QUANTIZATIONS, convert
 
-_PROGRAM = "python -m homoode_tf.convert"
+_MODULE = "homoode_tf.convert"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
-    parser = terminal.parser(_PROGRAM, "Converts an exported model to LiteRT or ONNX.")
+    parser = terminal.parser(_MODULE, "Converts an exported model to LiteRT or ONNX.")
     parser.add_argument("--format", required=True, choices=FORMATS, help="what to write")
     parser.add_argument("--output", required=True, metavar="FILE", help="the file to write")
     parser.add_argument(
@@ -46,4 +46,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         return 0
 
-    return terminal.run(_PROGRAM, command)
+    return terminal.run(_MODULE, command)

@@ -24,17 +24,17 @@ from homoode_tf.serving import terminal
 from homoode_tf.serving.predict import images, output
 from homoode_tf.serving.predict.served_model import PredictionError, Predictions, ServedModel
 
-_PROGRAM = "python -m homoode_tf.predict"
+_MODULE = "homoode_tf.predict"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status."""
     options = _parse(arguments)
-    return terminal.run(_PROGRAM, lambda: _classify(options))
+    return terminal.run(_MODULE, lambda: _classify(options))
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = terminal.parser(_PROGRAM, "Classifies image files with an exported model.")
+    parser = terminal.parser(_MODULE, "Classifies image files with an exported model.")
     add, fits, backgrounds = parser.add_argument, images.FITS, images.BACKGROUNDS
     path = "a PNG, JPEG, WebP, BMP or GIF file, or a folder, which is searched to any depth"
     add("paths", nargs="+", metavar="PATH", help=path)

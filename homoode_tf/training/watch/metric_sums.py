@@ -8,7 +8,7 @@ FIELDS = (
     "examples",
     "loss",
     "correct",
-    "initial_point_loss",
+    "added_loss",
     "nfe_forward",
     "nfe_backward",
 )

@@ -17,6 +17,8 @@ from homoode_tf.errors import InvalidValueError
 
 _LARGEST = 2**30
 _VALIDATION = "validation_"
+# What runs of earlier versions call a metric, and what it is.
+_RENAMED = {"initial_point_loss": "added_loss"}
 
 
 def _metadata(plugin: str, data_class: int = 0, content: bytes = b"") -> Any:
@@ -151,8 +153,9 @@ def _remove_later_events(path: pathlib.Path, step: int) -> None:
 def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
     """Reads the lines that `MetricsWriter` has written.
 
-    Lines that are no JSON object with a step are left out: the last line of a process that was
-    killed while it wrote, or that still writes, may be cut short.
+    Metrics of earlier versions have the names of today. Lines that are no JSON object with a step
+    are left out: the last line of a process that was killed while it wrote, or that still writes,
+    may be cut short.
 
     Args:
         path: The JSON-lines file; it must exist.
@@ -174,5 +177,5 @@ def read_metrics(path: pathlib.Path) -> list[dict[str, Any]]:
         except (ValueError, RecursionError):
             continue
         if isinstance(line, dict) and isinstance(line.get("step"), int):
-            lines.append(line)
+            lines.append({_RENAMED.get(name, name): value for name, value in line.items()})
     return lines

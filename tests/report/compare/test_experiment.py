@@ -4,6 +4,7 @@ import importlib
 import ml_collections
 import pytest
 
+from homoode_tf import data
 from homoode_tf.compare import Experiment
 from homoode_tf.report.compare.experiment import select
 
@@ -85,3 +86,13 @@ def test_some_of_the_models_can_be_chosen(tmp_path):
     assert len(config.models) == 8, "the config itself is as it was"
     with pytest.raises(ValueError, match=r"--models must be one of .*homoode.*, got 'qed'"):
         select(config, ["deq", "qed"])
+
+
+def test_sets_of_tfds_are_looked_for_in_the_data_dir(tmp_path):
+    data.prepare("digits", tmp_path)
+    config = select(load("digits"), ["deq"])
+    config.recipe.dataset = "tfds:digits"
+    named = Experiment(select(load("digits"), ["deq"]), tmp_path / "runs").parameters
+    assert Experiment(config, tmp_path / "runs", tmp_path).parameters == named
+    with pytest.raises(data.DataNotFoundError, match="dataset 'tfds:digits' is not in data_dir"):
+        Experiment(config, tmp_path / "runs", tmp_path / "none")

@@ -65,7 +65,9 @@ def test_what_is_complete_is_left_and_what_failed_is_tried_again(members):
         assert outcomes(chosen, recipe="own.py") == expected
         assert [member.outcome() for member in chosen] == list(expected.values())
         logs = [member.log.read_text() for member in chosen]
-        assert logs == ["fail\nit failed\n" * begun, "die\n" * begun, "succeed\n"]
+        assert logs == ["fail\nit failed\n", "die\n", "succeed\n"]
+        kept = [member.log.with_name("log.previous.txt").exists() for member in chosen]
+        assert kept == [begun > 1, begun > 1, False]  # one attempt more, however many there were
     succeeds = Member("fail", 0, ml_collections.ConfigDict({"does": "succeed"}), chosen[0].workdir)
     assert outcomes([succeeds])["fail"]["test_loss"] == 1.0
     assert not succeeds.failure.exists()

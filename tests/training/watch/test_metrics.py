@@ -6,7 +6,7 @@ import tensorflow as tf
 from google.protobuf import struct_pb2
 from PIL import Image
 
-from homoode_tf.training.watch.metrics import MetricsWriter
+from homoode_tf.training.watch.metrics import MetricsWriter, read_metrics
 
 
 def steps(path):
@@ -103,3 +103,12 @@ def test_a_process_that_does_not_write_leaves_no_files(tmp_path):
     with MetricsWriter(tmp_path / "m", tmp_path / "events", step=0, writes=False) as metrics:
         metrics.write(1, {"loss": 1.0})
     assert not list(tmp_path.iterdir())
+
+
+def test_metrics_of_earlier_versions_have_the_names_of_today(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 2, "initial_point_loss": 0.5}\n')
+    assert read_metrics(path) == [{"step": 2, "added_loss": 0.5}]
+    with MetricsWriter(path, tmp_path / "events", step=2) as metrics:
+        metrics.write(4, {"added_loss": 0.25})
+    assert [line["added_loss"] for line in map(json.loads, path.open())] == [0.5, 0.25]
