@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Set-up shared by all tests and examples: two CPU devices, quiet logs, a fresh seed for each."""
 
+import gc
 import logging
 import os
 
@@ -19,6 +20,13 @@ tf.config.set_logical_device_configuration(
 
 # Programs that tests start; to look for examples there would run them.
 collect_ignore_glob = ["tests/*/run_*.py"]
+
+
+def pytest_collection_finish():
+    """Python's collector need not look at what was imported, nor after every 700 objects."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture(autouse=True)

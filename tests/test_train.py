@@ -16,6 +16,7 @@ SMALL = {
     "model.channels": 4,
     "model.head_channels": 8,
     "model.groups": 2,
+    "model.solver": "bosh3",
     "log_every_steps": 2,
     "checkpoint_every_steps": 2,
 }

@@ -408,34 +408,24 @@ def wait_for(process, text):
 
 
 @pytest.mark.slow
-def test_kill_9_loses_nothing(tmp_path, uninterrupted):
-    for step in (4, 11):
-        process = start(tmp_path, pause=0.05)
-        wait_for(process, f"made step {step}")
-        process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
-        assert not (tmp_path / "result.json").exists()
-    process = start(tmp_path, pause=0)
-    output, errors = process.communicate()
-    assert process.returncode == 0, errors
-    assert "Resuming" in output
-    assert_same_run(tmp_path, json.loads((tmp_path / "result.json").read_text()), uninterrupted)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signals_save_a_checkpoint_and_leave(tmp_path, number, status):
-    process = start(tmp_path, pause=0.2)
-    wait_for(process, "made step 4")
-    process.send_signal(number)
-    _, errors = process.communicate()
-    assert process.returncode == status
-    last = errors.strip().splitlines()[-1]
-    assert f"stopped by {number.name}; step " in last and "is saved" in last
-    step = int(last.split("step ")[1].split()[0])
-    assert (tmp_path / "checkpoints" / f"step-{step:08d}" / "manifest.json").exists()
-    assert step >= 4
+def test_kill_9_and_signals_lose_nothing(tmp_path, uninterrupted, capsys):
+    """One run goes on after each; a signal saves a checkpoint first."""
+    signals = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
+    for least, (number, status) in zip((4, 8, 12), signals.items(), strict=True):
+        process = start(tmp_path, pause=0.1)
+        wait_for(process, f"made step {least}")
+        process.send_signal(number)
+        _, errors = process.communicate()
+        assert process.returncode == status and not (tmp_path / "result.json").exists()
+        if number != signal.SIGKILL:
+            last = errors.strip().splitlines()[-1]
+            assert f"stopped by {number.name}; step " in last and "is saved" in last
+            step = int(last.split("step ")[1].split()[0])
+            assert (tmp_path / "checkpoints" / f"step-{step:08d}" / "manifest.json").exists()
+            assert step >= least
+    result = train(fakes.config(), tmp_path, strategy="one_device")
+    assert "Resuming" in capsys.readouterr().out
+    assert_same_run(tmp_path, result, uninterrupted)
 
 
 @pytest.mark.parametrize("do", [train, export])

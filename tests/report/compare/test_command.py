@@ -24,7 +24,7 @@ def get_config():
     config = compare_digits.get_config()
     config.recipe.update({"batch_size": 200, "epochs": 8.0, "evaluate_every_epochs": 8})
     config.recipe.log_every_steps = 1
-    config.recipe.model.update({"channels": 4, "head_channels": 6, "groups": 2})
+    config.recipe.model.update({"channels": 4, "head_channels": 6, "groups": 2, "solver": "bosh3"})
     config.seeds = (0,)
     for name in list(config.models):
         if name != "homoode":
@@ -121,10 +121,11 @@ def test_two_configs_have_two_folders(recipe, folder):
 
 
 def test_errors_end_as_one_line(tmp_path):
-    process = start(tmp_path, "--jobs=0")
-    _, errors = process.communicate()
-    assert process.returncode == 1
-    assert "jobs must be at least 1 and at most" in errors.splitlines()[-1]
+    (tmp_path / "compare.py").write_text(CONFIG)
+    flags = [f"--config={tmp_path / 'compare.py'}", f"--workdir={tmp_path / 'runs'}", "--jobs=0"]
+    done = commands.run(["homoode_tf/compare.py", *flags])
+    assert done.status == 1
+    assert "jobs must be at least 1 and at most" in done.errors.splitlines()[-1]
 
 
 def test_runs_are_given_one_after_the_other(tmp_path):
