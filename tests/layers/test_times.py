@@ -146,6 +146,17 @@ def test_refuses_wrong_times(options, times, message):
         NeuralODE(Growth(), **options)(X.astype("float32"), times=times)
 
 
+def test_times_of_an_unknown_number_are_refused():
+    x, times = keras.Input((2,)), keras.Input((None,))
+    model = keras.Model(
+        [x, times], NeuralODE(DenseDynamics(2), step_control="sample")(x, times=times)
+    )
+    with pytest.raises(
+        ValueError, match="must be of a known number, got .*give their input a size"
+    ):
+        model.predict([X, X], verbose=0)
+
+
 def test_times_that_keras_has_rounded_are_refused():
     layer = NeuralODE(DenseDynamics(2), dtype="mixed_bfloat16")
     with pytest.raises(ValueError, match="Keras cast them to bfloat16"):
