@@ -6,7 +6,7 @@ WORKDIR ?= runs/digits
 # Only this project's log lines and TensorFlow's errors.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: train test lint format docs clean
+.PHONY: train test lint format docs notebooks clean
 
 .venv/installed: setup.py setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -29,9 +29,14 @@ docs: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --config-file scripts/mkdocs.yml
 
+# The examples as notebooks, into notebooks/.
+notebooks: .venv/installed
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/python -m scripts.notebooks
+
 format: .venv/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf site .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf site notebooks .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -50,7 +50,12 @@ def by_sample(solver: tfp.math.ode.Solver, problem: Problem) -> tuple[tfp.math.o
             "stop_times: set it, or give the times that all samples share, of shape (times,)."
         )
     batch = problem.initial_state[0].shape[0]
-    if times.shape[1] is None or not times.shape[:1].is_compatible_with([batch]):
+    if times.shape[1] is None:
+        raise InvalidValueError(
+            f"times of each sample's own must be of a known number, got shape {times.shape}: give "
+            "their input a size, keras.Input((40,)) say."
+        )
+    if not times.shape[:1].is_compatible_with([batch]):
         raise InvalidValueError(
             f"times must be of shape (times,) or ({batch}, times), got {times.shape}."
         )

@@ -146,6 +146,15 @@ def test_refuses_wrong_times(options, times, message):
         NeuralODE(Growth(), **options)(X.astype("float32"), times=times)
 
 
+def test_times_of_an_unknown_number_are_refused():
+    layer = NeuralODE(DenseDynamics(2), step_control="sample")
+    call = tf.function(lambda x, times: layer(x, times=times), autograph=False)
+    with pytest.raises(
+        ValueError, match="must be of a known number, got .*give their input a size"
+    ):
+        call.get_concrete_function(tf.TensorSpec([None, 2]), tf.TensorSpec([None, None]))
+
+
 def test_times_that_keras_has_rounded_are_refused():
     layer = NeuralODE(DenseDynamics(2), dtype="mixed_bfloat16")
     with pytest.raises(ValueError, match="Keras cast them to bfloat16"):
