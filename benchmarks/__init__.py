@@ -5,7 +5,7 @@
     python -m benchmarks.memory           how memory grows with the number of steps
     python -m benchmarks.family_memory    the memory of HomoODE, DEQ and explicit layers
     python -m benchmarks.work_precision   what accuracy costs each solver
-    python -m benchmarks.initial_point    what the shared initial point saves
+    python -m benchmarks.initial_point --workdir DIR      what the shared initial point saves
     python -m benchmarks.input_pipeline   whether training waits for its images
     python -m benchmarks.device_step      what precision and XLA do to a step, on any device
 

@@ -28,12 +28,16 @@ from homoode_tf.errors import UserError
 from homoode_tf.report.compare import experiment as experiments
 from homoode_tf.report.compare import member_processes, results
 from homoode_tf.report.compare.member_bars import MemberBars
+from homoode_tf.training.files.workdir import default_name
 from homoode_tf.training.interruption import Interrupted
 
 FLAGS = flags.FlagValues()
 _CONFIG = command_line.define_config(FLAGS, "The comparison, a configs/compare_*.py.")
 _WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Folder of all runs. Default: runs/NAME, of configs/NAME.py.", FLAGS
+    "workdir",
+    None,
+    "Folder of all runs. Default: runs/NAME, of configs/NAME.py, and what flags change of it.",
+    FLAGS,
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Folder of the TFDS data sets. Default: TFDS's own.", FLAGS
@@ -68,7 +72,8 @@ def main() -> None:
     if _MODELS.value:
         config = experiments.select(config, _MODELS.value)
     recipe = config_flags.get_config_filename(FLAGS[_CONFIG.name])
-    workdir = _WORKDIR.value or default_workdir(recipe)
+    changes = config_flags.get_override_values(FLAGS[_CONFIG.name])
+    workdir = _WORKDIR.value or default_workdir(recipe, changes)
     experiment = experiments.Experiment(config, workdir, _DATA_DIR.value)
     for name, (task, initial_point) in experiment.parameters.items():
         print(f"{name}: {task:,} parameters, {initial_point} of the initial point", flush=True)
@@ -109,11 +114,11 @@ def _report(
     return table
 
 
-def default_workdir(recipe: str) -> pathlib.Path:
-    """The folder of a comparison by its config file, with the argument after it, if any."""
+def default_workdir(recipe: str, changes: Mapping[str, Any]) -> pathlib.Path:
+    """The folder of a comparison by its config file, any argument after it, and changed fields."""
     path, _, argument = recipe.partition(":")
     name = re.sub(r"\W+", "_", f"{pathlib.Path(path).stem} {argument}".strip())
-    return pathlib.Path("runs") / f"compare_{name.removeprefix('compare_')}"
+    return pathlib.Path("runs") / default_name(f"compare_{name.removeprefix('compare_')}", changes)
 
 
 def start() -> None:

@@ -89,6 +89,7 @@ def test_the_status_tells_whether_a_run_failed(tmp_path, monkeypatch, capsys, fa
         flag = types.SimpleNamespace(value=value, name="config")
         monkeypatch.setattr(command, f"_{name}", flag)
     monkeypatch.setattr(command.config_flags, "get_config_filename", lambda _: "own.py:x")
+    monkeypatch.setattr(command.config_flags, "get_override_values", lambda _: {})
 
     def train(members, data_dir, jobs, recipe, watch):
         assert (data_dir, jobs, recipe) == (None, 1, "own.py:x")
@@ -108,16 +109,16 @@ def test_the_status_tells_whether_a_run_failed(tmp_path, monkeypatch, capsys, fa
 
 
 @pytest.mark.parametrize(
-    ("recipe", "folder"),
+    ("recipe", "changes", "folder"),
     [
-        ("configs/compare_digits.py", "runs/compare_digits"),
-        ("configs/compare_cifar10_ablation.py", "runs/compare_cifar10_ablation"),
-        ("mine.py", "runs/compare_mine"),
-        ("mine.py:a/b", "runs/compare_mine_a_b"),
+        ("configs/compare_digits.py", {}, "runs/compare_digits"),
+        ("configs/compare_cifar10_ablation.py", {}, "runs/compare_cifar10_ablation"),
+        ("mine.py", {"recipe.epochs": 1.0}, "runs/compare_mine-recipe.epochs=1"),
+        ("mine.py:a/b", {}, "runs/compare_mine_a_b"),
     ],
 )
-def test_two_configs_have_two_folders(recipe, folder):
-    assert command.default_workdir(recipe).as_posix() == folder
+def test_two_configs_have_two_folders(recipe, changes, folder):
+    assert command.default_workdir(recipe, changes).as_posix() == folder
 
 
 def test_errors_end_as_one_line(tmp_path):
