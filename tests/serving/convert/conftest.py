@@ -88,6 +88,15 @@ IMAGES = different_images()
 
 
 @pytest.fixture(scope="session", autouse=True)
+def translates_once():
+    """Has each SavedModel translated once, which takes seconds; the rest is done each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in FORMATS.values():
+            patch.setattr(module, "translate", functools.cache(module.translate))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def no_optimizer_fails():
     """Has tf2onnx raise what it would go over, and saves the copies it makes in case of it."""
     with pytest.MonkeyPatch.context() as patch:

@@ -136,8 +136,9 @@ def test_onnxruntime_evaluates_the_dynamics_as_often_as_the_keras_model(converte
 @pytest.fixture(scope="module")
 def keras_export(tmp_path_factory):
     """A user's own model with one of the layers, as Keras exports it, and the model."""
-    layers = [keras.Input((6, 6, 3)), HomoODE(ConvDynamics(3, groups=1), rtol=1e-2, atol=1e-2)]
-    model = keras.Sequential([*layers, keras.layers.Flatten(), keras.layers.Dense(2)])
+    layer = HomoODE(ConvDynamics(3, groups=1), "bosh3", rtol=1e-2, atol=1e-2)
+    layers = [keras.Input((6, 6, 3)), layer, keras.layers.Flatten(), keras.layers.Dense(2)]
+    model = keras.Sequential(layers)
     directory = tmp_path_factory.mktemp("keras") / "exported"
     model.export(directory, verbose=False)
     return model, directory
@@ -170,7 +171,7 @@ def digits_model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("digits")
     images = data.load("digits", data_dir=folder)
     model = models.build(
-        {"channels": 32, "head_channels": 64, "solver": "rk4", "num_steps": 2},
+        {"channels": 32, "head_channels": 64, "solver": "midpoint", "num_steps": 2},
         (8, 8, 1), 10, images.info.mean, images.info.std,
     )  # fmt: skip
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
