@@ -4,6 +4,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -33,6 +34,7 @@ class Problem:
         may return slopes of another dtype than the state's, too.
       pace: How fast time runs on the solve's clock at most, for each sample, shape (batch,); None
         where it is the clock's.
+      structure: A nest in whose form a user sees the state, its leaves being of no matter.
       on_backward: Told how many evaluations a backward pass made, an int32 scalar.
     """
 
@@ -47,6 +49,7 @@ class Problem:
     integrals: Sequence[tf.Tensor] = ()
     stage_dtype: tf.DType | None = None
     pace: tf.Tensor | None = None
+    structure: Any = None
     on_backward: Callable[[tf.Tensor], object] | None = None
 
     @functools.cached_property
@@ -79,6 +82,11 @@ class Problem:
         """The same problem, but asked for the state after every step to the final time."""
         times = self.solution_times[-1:]
         return dataclasses.replace(self, solution_times=times, every_step=True)
+
+    def pack(self, state: Tensors) -> Any:
+        """A state as a user sees it, without components that were added."""
+        number = len(tf.nest.flatten(self.structure))
+        return tf.nest.pack_sequence_as(self.structure, list(state)[:number])
 
     def cut(self, x: tf.Tensor) -> tf.Tensor:
         """x, and under a stop-gradient where no gradient by the times is asked for."""
