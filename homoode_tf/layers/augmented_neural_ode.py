@@ -5,6 +5,8 @@ import keras
 import tensorflow as tf
 
 from homoode_tf.checks import check_integer
+from homoode_tf.errors import InvalidValueError
+from homoode_tf.layers import structure
 from homoode_tf.layers.neural_ode import NeuralODE
 
 
@@ -56,6 +58,11 @@ class AugmentedNeuralODE(NeuralODE):
         return tf.concat([inputs, tf.repeat(zeros, self.extra_channels, axis=-1)], axis=-1)
 
     def state_shape(self, input_shape):
+        if structure.is_nest_of_shapes(input_shape):
+            raise InvalidValueError(
+                "AugmentedNeuralODE takes one tensor, got a nest of them: use NeuralODE, and give "
+                "it what is to be beside the inputs as one tensor more."
+            )
         return (*input_shape[:-1], input_shape[-1] + self.extra_channels)
 
     def get_config(self):

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from homoode_tf import checks
 from homoode_tf.errors import InvalidValueError
+from homoode_tf.layers import structure
 from homoode_tf.layers.shared_start import SharedStart
 from homoode_tf.solvers import fixed_point
 
@@ -20,14 +21,15 @@ class Equilibrium(NamedTuple):
     """The fixed point of a layer's dynamics.
 
     Attributes:
-        final_state: z*, of shape (batch, ...), in the layer's `state_dtype`.
+        final_state: z*, of shape (batch, ...), in the layer's `state_dtype`; a nest of such tensors
+            where the state is one.
         residual: rms(g(z) - z) of each sample, shape (batch,).
         num_evaluations: int32 scalar, evaluations of g for the whole batch.
         status: int32 of shape (batch,), values of `fixed_point.FixedPointStatus`.
         added_loss: The weighted penalty on the Jacobian, a scalar; None where there is none.
     """
 
-    final_state: tf.Tensor
+    final_state: Any
     residual: tf.Tensor
     num_evaluations: tf.Tensor
     status: tf.Tensor
@@ -131,7 +133,7 @@ class DEQ(SharedStart):
 
     def solve(
         self,
-        inputs: tf.Tensor,
+        inputs: Any,
         *,
         solver: Any = None,
         training: bool = False,
@@ -160,13 +162,17 @@ class DEQ(SharedStart):
         """
         inputs = self.prepare(inputs)
         solver = self.solver if solver is None else fixed_point.get(solver)
-        bind, constants = self.bind_dynamics(inputs, training)
+        start = self.initial_state(inputs)
+        bind, constants = self.bind_dynamics(inputs, start, training)
         field = bind(constants)
+        # A fixed point of several tensors is sought as one vector for each sample.
+        joined, split = structure.join(start)
 
         def fixed_map(state):
-            return tf.cast(field(None, [state])[0], state.dtype)
+            image = tf.nest.pack_sequence_as(start, field(None, tf.nest.flatten(split(state))))
+            return tf.cast(structure.join(image)[0], state.dtype)
 
-        results = solver.solve(fixed_map, self.initial_state(inputs))
+        results = solver.solve(fixed_map, joined)
         state = fixed_point.differentiate(
             fixed_map,
             results.state,
@@ -182,7 +188,7 @@ class DEQ(SharedStart):
             # Keras adds all losses up in this dtype, float64 layers' too.
             loss = self.jacobian_weight * tf.cast(penalty, keras.config.floatx())
         evaluations += results.num_evaluations
-        return Equilibrium(state, results.residual, evaluations, results.status, loss)
+        return Equilibrium(split(state), results.residual, evaluations, results.status, loss)
 
     def observe(self, solution: Equilibrium, training: bool) -> list[tf.Tensor]:
         largest = tf.reduce_max(solution.residual)

@@ -19,10 +19,12 @@ def as_layer(dynamics: Any, has_condition: bool) -> keras.layers.Layer:
     Raises:
         InvalidValueError: If it is a functional model of another number of inputs.
     """
-    inputs = getattr(dynamics, "inputs", None) if isinstance(dynamics, keras.Model) else None
-    if inputs is not None and (len(inputs) > 1 or has_condition):
-        return ModelDynamics(dynamics, has_condition)
-    return dynamics
+    if not isinstance(dynamics, keras.Model) or getattr(dynamics, "inputs", None) is None:
+        return dynamics
+    arguments = dynamics.input
+    # What is no list of arguments is the state: one tensor, or a dictionary of several.
+    several = isinstance(arguments, (list, tuple)) and arguments != dynamics.inputs[:1]
+    return ModelDynamics(dynamics, has_condition) if several or has_condition else dynamics
 
 
 @keras.saving.register_keras_serializable(package="homoode_tf")
@@ -30,6 +32,7 @@ class ModelDynamics(keras.layers.Layer):
     """A functional Keras model of several inputs as dynamics: (z, x), (t, z) or (t, z, x).
 
     Its first input is the time if it is named `t` or `time`; it then gets the time of each sample.
+    Where z or x is a nest of tensors, the input is one of the same structure: ([a, b], x), say.
 
     Args:
         model: The model.
@@ -42,7 +45,8 @@ class ModelDynamics(keras.layers.Layer):
 
     def __init__(self, model: keras.Model, has_condition: bool, **kwargs):
         super().__init__(**{"dtype": model.dtype_policy, **kwargs})
-        names = [tensor.name for tensor in model.inputs]
+        arguments = model.input if isinstance(model.input, (list, tuple)) else [model.input]
+        names = [getattr(argument, "name", "a nest") for argument in arguments]
         self.model, self.has_condition = model, has_condition
         self.takes_time = names[0] in TIME
         expected = ["z", "x"] if has_condition else ["z"]
@@ -57,7 +61,8 @@ class ModelDynamics(keras.layers.Layer):
         tensors = list(tensors)
         if self.takes_time:
             shape = self.model.inputs[0].shape[1:]
-            ones = tf.ones([tf.shape(tensors[1])[0], *shape], tensors[0].dtype)
+            batch = tf.shape(tf.nest.flatten(tensors[1])[0])[0]
+            ones = tf.ones([batch, *shape], tensors[0].dtype)
             time = tf.reshape(tensors[0], [-1] + [1] * len(shape))
             tensors[0] = time * ones
         return self.model(tensors, training=training)

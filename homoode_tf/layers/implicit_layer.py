@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from homoode_tf.errors import InvalidValueError
-from homoode_tf.layers import given_dynamics, inner_loss
+from homoode_tf.layers import given_dynamics, inner_loss, structure
 from homoode_tf.layers.held_state import HeldState
 from homoode_tf.layers.serving_scope import current_step_control, is_serving
 from homoode_tf.solvers.ode.flat import align
@@ -34,7 +34,8 @@ class ImplicitLayer(keras.layers.Layer):
         dynamics: Keras layer or functional model called as `dynamics(z, x)`, or `dynamics(z)` by
             layers without a condition, or a `FunctionDynamics`; a first argument of its `call`
             named `t` or `time` gets the time, a scalar or of shape (batch, 1, ..., 1). Returns a
-            tensor of z's shape.
+            tensor of z's shape; where z or x is a nest (list, tuple, dict) of tensors, it gets such
+            nests, and returns one of z's structure.
         **kwargs: Keras layer arguments (`name`, `dtype`, ...).
 
     Attributes:
@@ -59,23 +60,17 @@ class ImplicitLayer(keras.layers.Layer):
         self._dynamics_takes_time = _takes_time(dynamics, self.has_condition)
 
     def build(self, input_shape):
+        structure.check_batches(input_shape)
         self.forward_nfe = self._counter("forward_nfe")
         self.backward_nfe = self._counter("backward_nfe")
 
-    def build_dynamics(self, state_shape: tuple, condition_shape: tuple | None = None) -> None:
-        """Builds the dynamics and checks that it returns a tensor of the state's shape."""
+    def build_dynamics(self, state_shape: Any, condition_shape: Any = None) -> None:
+        """Builds the dynamics and checks that it returns the state's structure and shapes."""
         dtype = self.state_dtype.name
         shapes = [state_shape] if condition_shape is None else [state_shape, condition_shape]
-        tensors = [keras.KerasTensor(shape, dtype) for shape in shapes]
-        if self._dynamics_takes_time:
-            tensors.insert(0, keras.KerasTensor((), dtype))
-        output = self.dynamics(*tensors)
-        if not hasattr(output, "shape") or tuple(output.shape) != tuple(state_shape):
-            raise InvalidValueError(
-                f"The dynamics must return a tensor of the state's shape {tuple(state_shape)}, but "
-                f"{self.dynamics.name!r} returned {getattr(output, 'shape', output)!r}. Change its "
-                f"last layer, or the number of channels before this layer."
-            )
+        tensors = [structure.symbolic(shape, dtype) for shape in shapes]
+        time = [keras.KerasTensor((), dtype)] if self._dynamics_takes_time else []
+        structure.matched(self.dynamics(*time, *tensors), tensors[0], self.dynamics.name)
 
     @property
     def state_dtype(self) -> tf.DType:
@@ -100,9 +95,9 @@ class ImplicitLayer(keras.layers.Layer):
         on_backward = None if inner_loss.is_within_loop() else self.backward_nfe.assign
         return {"training": training, "on_backward": on_backward}
 
-    def finish_call(self, solution: Any, output: tf.Tensor, training: bool) -> tf.Tensor:
+    def finish_call(self, solution: Any, output: Any, training: bool) -> Any:
         """What a call returns, after what is to be remembered was."""
-        output = tf.cast(output, self.compute_dtype)
+        output = tf.nest.map_structure(lambda y: tf.cast(y, self.compute_dtype), output)
         if is_serving():
             return output
         losses = self.observe(solution, training)
@@ -114,7 +109,7 @@ class ImplicitLayer(keras.layers.Layer):
 
     def solve(
         self,
-        inputs: tf.Tensor,
+        inputs: Any,
         *,
         solver: Any = None,
         training: bool = False,
@@ -150,61 +145,70 @@ class ImplicitLayer(keras.layers.Layer):
         """
         raise NotImplementedError
 
-    def prepare(self, inputs: Any) -> tf.Tensor:
-        """Returns inputs as a call gets them: a tensor of the layer's compute dtype, once built."""
+    def prepare(self, inputs: Any) -> Any:
+        """Returns inputs as a call gets them: tensors of the layer's compute dtype, once built."""
+        inputs, dtype = structure.as_tensors(inputs), self.compute_dtype
         # The identity is without the mask, which the dynamics would see in some evaluations only.
-        inputs = tf.identity(tf.cast(tf.convert_to_tensor(inputs), self.compute_dtype))
+        inputs = tf.nest.map_structure(lambda x: tf.identity(tf.cast(x, dtype)), inputs)
         if not self.built:
-            self.build(inputs.shape)
+            self.build(structure.shapes(inputs))
         return inputs
 
-    def state_shape(self, input_shape: tuple) -> tuple:
-        """Returns the shape of z for that of the layer's inputs."""
-        return tuple(input_shape)
+    def state_shape(self, input_shape: Any) -> Any:
+        """Returns the shape of z (or its nest of shapes) for that of the layer's inputs."""
+        return structure.map_shapes(tuple, input_shape)
 
     def compute_output_shape(self, input_shape):
         return self.state_shape(input_shape)
 
-    def initial_state(self, inputs: tf.Tensor) -> tf.Tensor:
+    def initial_state(self, inputs: Any) -> Any:
         """Returns z(0) for the layer's inputs."""
         return inputs
 
-    def condition(self, inputs: tf.Tensor) -> Tensors:
-        """Returns what the dynamics is given beside the state: [x], or nothing."""
-        return [tf.cast(inputs, self.state_dtype)] if self.has_condition else []
+    def condition(self, inputs: Any) -> Tensors:
+        """Returns the flat tensors of what the dynamics is given beside the state, or nothing."""
+        flat = tf.nest.flatten(inputs) if self.has_condition else []
+        return [tf.cast(x, self.state_dtype) for x in flat]
 
     def bind_dynamics(
-        self, inputs: tf.Tensor, training: bool
+        self, inputs: Any, state: Any, training: bool
     ) -> tuple[Callable[[Tensors], Callable[[tf.Tensor, Tensors], Tensors]], Tensors]:
         """Draws the random numbers of one pass and returns the dynamics with them.
 
         Args:
             inputs: What the layer is called with.
+            state: A state, in the structure in which the dynamics gets it.
             training: Whether the dynamics runs in training mode.
 
         Returns:
             What closes the dynamics over its constants (`Problem.bind`), and these: the condition,
             then the values of the dynamics' variables. The field that `bind` returns gives the same
             for the same arguments however often it is called. The dynamics sees the time as a
-            scalar or, of samples with times of their own, of shape (batch, 1, ...), so that it can
-            multiply the state.
+            scalar or, of samples with times of their own, of shape (batch, 1, ...), of the rank of
+            the state (its tensor of most axes), so that it can multiply it.
         """
-        held = HeldState(self.dynamics, training)
-        takes_time, condition = self._dynamics_takes_time, self.condition(inputs)
+        held, takes_time = HeldState(self.dynamics, training), self._dynamics_takes_time
+        given, name = (
+            [tf.cast(c, self._stage_dtype) for c in self.condition(inputs)],
+            self.dynamics.name,
+        )
+        number, is_nested = len(given), tf.nest.is_nested(state)
 
         def bind(constants):
-            condition, values = constants[: self.has_condition], constants[self.has_condition :]
+            conditions, values = constants[:number], constants[number:]
+            packed = [tf.nest.pack_sequence_as(inputs, conditions)] if number else []
 
-            def field(time, state):
-                arguments = (align(time, state[0]), *state) if takes_time else state
+            def field(time, flat):
+                arguments = [tf.nest.pack_sequence_as(state, flat)]
+                if takes_time:
+                    arguments.insert(0, align(time, max(flat, key=lambda y: y.shape.rank)))
                 with held.scope(values):
-                    output = self.dynamics(*arguments, *condition, training=training)
-                return [output]
+                    output = self.dynamics(*arguments, *packed, training=training)
+                return structure.matched(output, arguments[-1], name) if is_nested else [output]
 
             return field
 
-        condition = [tf.cast(c, self._stage_dtype) for c in condition]
-        return bind, [*condition, *held.values]
+        return bind, [*given, *held.values]
 
     def _counter(self, name: str) -> keras.Variable:
         return self._replica_variable(name, "int64", "only_first_replica")
@@ -222,9 +226,12 @@ class ImplicitLayer(keras.layers.Layer):
             name=name,
         )
 
-    def fix_channels(self, input_shape: tuple) -> None:
-        """Lets Keras refuse another rank or number of channels from now on, with its message."""
-        self.input_spec = keras.layers.InputSpec(ndim=len(input_shape), axes={-1: input_shape[-1]})
+    def fix_channels(self, input_shape: Any) -> None:
+        """Lets Keras refuse other ranks or numbers of channels from now on, with its message."""
+        self.input_spec = [
+            keras.layers.InputSpec(ndim=len(s), axes={-1: s[-1]} if len(s) > 1 else None)
+            for s in structure.flat_shapes(input_shape)
+        ]
 
     def get_config(self):
         return {

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Losses of a layer that is called within a loop which they cannot leave."""
 
+from typing import Any
+
 import tensorflow as tf
 from tensorflow.python.ops.control_flow_v2_func_graphs import (
     CondBranchFuncGraph,
@@ -19,14 +21,16 @@ def is_within_loop() -> bool:
     return isinstance(graph, WhileBodyFuncGraph)
 
 
-def attach(x: tf.Tensor, losses: list[tf.Tensor]) -> tf.Tensor:
-    """Returns x, whose gradient brings that of the losses with it, as if they had been added.
+def attach(x: Any, losses: list[tf.Tensor]) -> Any:
+    """Returns a nest of tensors, whose gradient brings that of the losses with it.
 
-    They are trained so, but no model's `losses` shows them.
+    They are trained as if they had been added, but no model's `losses` shows them.
     """
+    flat = tf.nest.flatten(x)
 
     @tf.custom_gradient
-    def attached(x, *losses):
-        return tf.identity(x), lambda cotangent: (cotangent, *[tf.ones_like(v) for v in losses])
+    def attached(*tensors):
+        ones = [tf.ones_like(v) for v in losses]
+        return [tf.identity(y) for y in tensors[: len(flat)]], lambda *c: (*c, *ones)
 
-    return attached(x, *losses)
+    return tf.nest.pack_sequence_as(x, attached(*flat, *losses))

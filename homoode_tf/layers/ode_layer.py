@@ -4,7 +4,7 @@
 import dataclasses
 import warnings
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,8 +13,9 @@ import tensorflow_probability as tfp
 
 from homoode_tf import checks, solvers
 from homoode_tf.errors import InvalidValueError
-from homoode_tf.layers import path_energy, solving
+from homoode_tf.layers import ode_solution, path_energy, solving, structure
 from homoode_tf.layers.implicit_layer import ImplicitLayer
+from homoode_tf.layers.ode_solution import ODESolution
 from homoode_tf.solvers.ode import lookup, statement
 from homoode_tf.solvers.ode.problem import Problem
 
@@ -22,33 +23,6 @@ from homoode_tf.solvers.ode.problem import Problem
 _SETTINGS = tuple(
     field.name for field in dataclasses.fields(solvers.Settings) if field.name != "name"
 )
-
-
-class ODESolution(NamedTuple):
-    """The solution of a layer's ODE.
-
-    Attributes:
-        states: z at the times asked for, shape (batch, times, ...), in the layer's `state_dtype`.
-        times: Shape (times,), or (batch, times) where each sample has its own.
-        num_evaluations: int32 scalar, evaluations of F for the whole batch.
-        status: int32 scalar or (batch,), a value of `homoode_tf.solvers.Status`.
-        diagnostics: The solver's own account; see `homoode_tf.solvers.Diagnostics`.
-        energy: Shape (batch,), of the way in training with a weight for it, and None otherwise.
-    """
-
-    states: tf.Tensor
-    times: tf.Tensor
-    num_evaluations: tf.Tensor
-    status: tf.Tensor
-    diagnostics: tfp.math.ode.Diagnostics
-    energy: tf.Tensor | None = None
-
-    @property
-    def final_state(self) -> tf.Tensor:
-        """Z at the last of the times, shape (batch, ...)."""
-        # Of a single time no part has to be copied.
-        single = self.states.shape[1] == 1
-        return tf.squeeze(self.states, 1) if single else self.states[:, -1]
 
 
 class ODELayer(ImplicitLayer):
@@ -181,16 +155,16 @@ class ODELayer(ImplicitLayer):
 
     def compute_output_shape(self, input_shape):
         shape = self.state_shape(input_shape)
-        return shape if self.times is None else (shape[0], len(self.times), *shape[1:])
+        return shape if self.times is None else _with_times(shape, len(self.times))
 
     # Beside `compute_output_shape`, whose arguments Keras wants in the `call` of subclasses, too.
     def compute_output_spec(self, inputs, *args, times=None, **kwargs):
         spec = super().compute_output_spec(inputs, *args, **kwargs)
         if times is None:
             return spec
-        first, *rest = self.state_shape(inputs.shape)
         number = times.shape[-1] if hasattr(times, "shape") else np.shape(times)[-1]
-        return keras.KerasTensor((first, number, *rest), spec.dtype)
+        shape = _with_times(self.state_shape(structure.shapes(inputs)), number)
+        return structure.symbolic(shape, self.compute_dtype)
 
     def solve(
         self,
@@ -239,7 +213,8 @@ class ODELayer(ImplicitLayer):
         problem = self.problem(inputs, times, training, on_backward)
         first_step_size = self._first_step_size(solver)
         if event_fn is not None:
-            solution = solving.solve_to_event(solver, problem, event_fn, first_step_size)
+            event = lambda time, state: event_fn(time, problem.pack(state))  # noqa: E731
+            solution = solving.solve_to_event(solver, problem, event, first_step_size)
         else:
             if problem.solution_times.shape.rank == 2:
                 solver, problem = solving.by_sample(solver, problem)
@@ -247,26 +222,7 @@ class ODELayer(ImplicitLayer):
             if training and self.error_weight:
                 problem = path_energy.add_error(problem, solver)
             solution = lookup.as_problem_solver(solver).solve_problem(problem, first_step_size)
-        states = solution.states[0]
-        if states.shape[0] == 1:
-            states = tf.expand_dims(states[0], 1)
-        else:
-            order = [1, 0, *range(2, states.shape.rank)]
-            states = tf.transpose(states, order)
-        shape = problem.initial_state[0].shape
-        states.set_shape([shape[0], states.shape[1], *shape[1:]])
-        diagnostics = solution.diagnostics
-        times = solution.times
-        if problem.pace is not None:
-            times = tf.transpose(problem.constants[-1][1:])
-        return ODESolution(
-            states,
-            tf.transpose(times) if times.shape.rank == 2 and event_fn else times,
-            diagnostics.num_ode_fn_evaluations,
-            diagnostics.status,
-            diagnostics,
-            path_energy.of_solution(solution, self.error_weight),
-        )
+        return ode_solution.of(solution, problem, event_fn is not None, self.error_weight)
 
     def problem(
         self,
@@ -276,20 +232,22 @@ class ODELayer(ImplicitLayer):
         on_backward: Callable[[tf.Tensor], object] | None = None,
     ) -> Problem:
         """States the layer's initial value problem; the arguments are those of `solve`."""
-        state = tf.cast(self.initial_state(inputs), self.state_dtype)
+        start = self.initial_state(inputs)
+        state = [tf.cast(y, self.state_dtype) for y in tf.nest.flatten(start)]
         every_step = isinstance(times, tfp.math.ode.ChosenBySolver)
         times = [times.final_time] if every_step else times
         if times is None:
             differentiable, times = self.learn_final_time, self.times or [self._end(training)]
         else:
             differentiable = any(tf.is_tensor(t) for t in tf.nest.flatten(times))
-        bind, constants = self.bind_dynamics(inputs, training)
+        bind, constants = self.bind_dynamics(inputs, start, training)
         problem = Problem(
             bind=bind,
             constants=constants,
             stage_dtype=self._stage_dtype,
             initial_time=tf.constant(self.initial_time, self.state_dtype),
-            initial_state=[state],
+            initial_state=state,
+            structure=tf.nest.map_structure(lambda _: None, start),
             solution_times=statement.as_times(times, self.state_dtype),
             every_step=every_step,
             differentiable_times=differentiable,
@@ -297,8 +255,8 @@ class ODELayer(ImplicitLayer):
         )
         if not training or not (self.kinetic_weight or self.jacobian_weight):
             return problem
-        noise = path_energy.draw_noise(state, self.seed_generator) if self.jacobian_weight else None
-        return path_energy.add_energy(problem, self.kinetic_weight, self.jacobian_weight, noise)
+        noises = path_energy.draw(state, self.seed_generator) if self.jacobian_weight else []
+        return path_energy.add_energy(problem, self.kinetic_weight, self.jacobian_weight, noises)
 
     def _end(self, training: bool) -> float | tf.Tensor:
         """T, or in training with a spread a time near it."""
@@ -380,6 +338,11 @@ class ODELayer(ImplicitLayer):
             "error_weight": self.error_weight,
             "final_time_spread": self.final_time_spread,
         }
+
+
+def _with_times(shape: Any, number: int) -> Any:
+    """The shapes of so many states."""
+    return structure.map_shapes(lambda each: (each[0], number, *each[1:]), shape)
 
 
 def _check_times(times: Any, final_time: float, learned: bool) -> list[float] | None:

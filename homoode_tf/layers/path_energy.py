@@ -2,6 +2,7 @@
 """Energies of an ODE's way, which a loss keeps small so that a solver needs fewer steps for it."""
 
 import dataclasses
+import functools
 
 import keras
 import tensorflow as tf
@@ -9,12 +10,13 @@ import tensorflow_probability as tfp
 
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.solvers import tracing
+from homoode_tf.solvers.ode.flat import Tensors
 from homoode_tf.solvers.ode.problem import Field, Problem
 from homoode_tf.solvers.ode.results import Solution
 
 
 def add_energy(
-    problem: Problem, kinetic_weight: float, jacobian_weight: float, noise: tf.Tensor | None = None
+    problem: Problem, kinetic_weight: float, jacobian_weight: float, noises: Tensors
 ) -> Problem:
     """Returns a problem that integrates, as its last component, the energy of each sample's way.
 
@@ -23,45 +25,46 @@ def add_energy(
         kinetic_weight |F|^2 / n + jacobian_weight |e^T dF/dz|^2 / n
 
     with n elements of a sample's state z; over e, standard normal, the mean of the second is the
-    square of the Jacobian's Frobenius norm (Hutchinson's estimator).
+    square of the Jacobian's Frobenius norm (Hutchinson's estimator). Of a state of several
+    components it is the sum of theirs.
 
     Args:
-        problem: Of one component z, of shape (batch, ...), real.
+        problem: Of components of shape (batch, ...), real.
         kinetic_weight: At least 0.
         jacobian_weight: At least 0.
-        noise: e, of z's shape; only for a Jacobian's weight.
+        noises: e, of z's shapes; empty without a Jacobian's weight.
 
     Returns:
-        A problem of two components: z, and the energy so far, of shape (batch,).
+        A problem of one component more: the energy so far, of shape (batch,).
 
     Reference:
         Finlay et al., "How to Train Your Neural ODE: the World of Jacobian and Kinetic
         Regularization", ICML 2020, https://arxiv.org/abs/2002.02798
     """
-    (state,) = problem.initial_state
-    # e is held through the solve, and a constant of it like any other.
-    noises = [noise] if jacobian_weight else []
+    states, number = problem.initial_state, len(noises)
+    dtype = states[0].dtype
 
+    # e is held through the solve, and a constant of it like any other.
     def bind(constants):
-        field = problem.bind(constants[len(noises) :])
+        field = problem.bind(constants[number:])
 
         def with_rate(time, components):
-            slope, product = _evaluate(field, time, components[0], constants[: len(noises)])
+            slopes, products = _evaluate(field, time, components[:-1], constants[:number])
             rate = 0.0
             if kinetic_weight:
-                rate += kinetic_weight * _mean_square(slope, state.dtype)
-            if product is not None:
-                rate += jacobian_weight * _mean_square(product, state.dtype)
-            return [slope, rate]
+                rate += kinetic_weight * _mean_square(slopes, dtype)
+            if products:
+                rate += jacobian_weight * _mean_square(products, dtype)
+            return [*slopes, rate]
 
         return with_rate
 
-    start = tf.zeros(tf.shape(state)[:1], state.dtype)
+    start = tf.zeros(tf.shape(states[0])[:1], dtype)
     return dataclasses.replace(
         problem,
         bind=bind,
         constants=[*noises, *problem.constants],
-        initial_state=[state, tf.ensure_shape(start, state.shape[:1])],
+        initial_state=[*states, tf.ensure_shape(start, states[0].shape[:1])],
     )
 
 
@@ -78,15 +81,16 @@ def add_error(problem: Problem, solver: tfp.math.ode.Solver) -> Problem:
     return dataclasses.replace(problem, measures_error=True, integrals=[*problem.integrals, zero])
 
 
-def draw_noise(state: tf.Tensor, seed: keras.random.SeedGenerator) -> tf.Tensor:
+def draw(states: Tensors, seed: keras.random.SeedGenerator) -> Tensors:
     """The e of `add_energy`."""
-    noise = keras.random.normal(tf.shape(state), dtype=state.dtype.name, seed=seed)
-    return tf.convert_to_tensor(noise)
+    normal = functools.partial(keras.random.normal, seed=seed)
+    draws = [normal(tf.shape(y), dtype=y.dtype.name) for y in states]
+    return [tf.convert_to_tensor(noise) for noise in draws]
 
 
-def of_solution(solution: Solution, error_weight: float) -> tf.Tensor | None:
-    """The energy of each sample's way, (batch,), from a problem that measured one."""
-    energies = [energy[-1] for energy in solution.states[1:]]
+def of_solution(solution: Solution, number: int, error_weight: float) -> tf.Tensor | None:
+    """The energy of each sample's way, (batch,), where it was measured beside `number` states."""
+    energies = [energy[-1] for energy in solution.states[number:]]
     # Where the batch has one time its error is one number, too.
     energies += [
         tf.broadcast_to(error_weight * error, tf.shape(solution.states[0])[1:2])
@@ -105,17 +109,19 @@ def check_error_is_differentiable(solver: tfp.math.ode.Solver) -> None:
         )
 
 
-def _evaluate(field: Field, time, state, noises):
+def _evaluate(field: Field, time, states, noises):
     """F, and e^T dF/dz where there is an e."""
     if not noises:
-        return field(time, [state])[0], None
-    state = tracing.local(state)
+        return field(time, states), []
+    states = tracing.local(states)
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(state)
-        (slope,) = field(time, [state])
-    return slope, tape.gradient(slope, state, tf.cast(noises[0], slope.dtype))
+        tape.watch(states)
+        slopes = field(time, states)
+    cotangents = [tf.cast(e, k.dtype) for e, k in zip(noises, slopes, strict=True)]
+    return slopes, tape.gradient(slopes, states, cotangents, unconnected_gradients="zero")
 
 
-def _mean_square(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+def _mean_square(xs: Tensors, dtype: tf.DType) -> tf.Tensor:
     """Of each sample."""
-    return tf.reduce_mean(tf.square(tf.cast(x, dtype)), range(1, x.shape.rank))
+    axes = lambda x: range(1, x.shape.rank)  # noqa: E731
+    return tf.add_n([tf.reduce_mean(tf.square(tf.cast(x, dtype)), axes(x)) for x in xs])

@@ -9,6 +9,7 @@ import tensorflow as tf
 from homoode_tf.checks import check_integer
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers import initial_point as initial_points
+from homoode_tf.layers import nested_initial_point, structure
 from homoode_tf.layers.implicit_layer import ImplicitLayer
 
 
@@ -18,7 +19,8 @@ class SharedStart(ImplicitLayer):
     Args:
         *args: Of the base after this one.
         initial_point: "learned", "running_mean", "zeros", "alternating", "input", or a Keras layer
-            that maps x to z(0).
+            that maps x to z(0). By name each tensor of a nested condition has one of its own; with
+            a layer z is of the structure and the shapes that it returns.
         state_channels: Size of z's last axis where it is another than x's; the dynamics must return
             it. Not for initial_point="input".
         **kwargs: Of the base after this one.
@@ -40,6 +42,7 @@ class SharedStart(ImplicitLayer):
 
     def build(self, input_shape):
         super().build(input_shape)
+        self.initial_point = nested_initial_point.fitting(self.initial_point, input_shape)
         shape = self.state_shape(input_shape)
         self.build_dynamics(state_shape=shape, condition_shape=input_shape)
         if not self.initial_point.built:
@@ -47,16 +50,38 @@ class SharedStart(ImplicitLayer):
             self.initial_point.build(shape if shared else input_shape)
         self.fix_channels(input_shape)
 
-    def state_shape(self, input_shape: tuple) -> tuple:
-        return (*input_shape[:-1], self.state_channels or input_shape[-1])
+    def state_shape(self, input_shape: Any) -> Any:
+        known = (initial_points.InitialPoint, initial_points.InputInitialPoint)
+        if not isinstance(self.initial_point, known):
+            inputs = structure.symbolic(input_shape, self.state_dtype.name)
+            return self._check_channels(structure.shapes(self.initial_point(inputs)))
+        if not self.state_channels:
+            return super().state_shape(input_shape)
+        if structure.is_nest_of_shapes(input_shape):
+            raise InvalidValueError(
+                "state_channels has no meaning where the condition is a nest of tensors: give as "
+                "initial_point a Keras layer that maps it to z(0)."
+            )
+        return (*input_shape[:-1], self.state_channels)
 
-    def initial_state(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Returns z(0), of the state's shape and of `state_dtype`."""
-        (condition,) = self.condition(inputs)
+    def _check_channels(self, shape: Any) -> Any:
+        """The shape that the user's own initial point returns."""
+        sizes = {each[-1] for each in structure.flat_shapes(shape)}
+        if self.state_channels and sizes != {self.state_channels}:
+            raise InvalidValueError(
+                f"state_channels={self.state_channels}, but the initial point "
+                f"{self.initial_point.name!r} returns {shape}: leave out one of them."
+            )
+        return shape
+
+    def initial_state(self, inputs: Any) -> Any:
+        """Returns z(0), of the state's structure and shape and of `state_dtype`."""
+        condition = tf.nest.pack_sequence_as(inputs, self.condition(inputs))
         if self.state_channels and isinstance(self.initial_point, initial_points.InitialPoint):
             # One that all inputs share looks at the shape alone.
             condition = tf.repeat(condition[..., :1], self.state_channels, axis=-1)
-        return tf.cast(self.initial_point(condition), self.state_dtype)
+        start = self.initial_point(condition)
+        return tf.nest.map_structure(lambda y: tf.cast(y, self.state_dtype), start)
 
     def observe(self, solution: Any, training: bool) -> list[tf.Tensor]:
         """Lets the initial point learn from the solutions of a training batch, too."""

@@ -67,10 +67,9 @@ def by_sample(solver: tfp.math.ode.Solver, problem: Problem) -> tuple[tfp.math.o
 def solve_to_event(
     solver: tfp.math.ode.Solver, problem: Problem, event_fn: Callable, first_step_size: Any
 ) -> Solution:
-    """The solution up to where `event_fn(t, z)` is zero."""
+    """The solution up to where `event_fn(t, z)` of a flat state is zero."""
     if not isinstance(solver, solvers.RungeKutta):
         raise InvalidValueError(
             f"event_fn needs a solver of this package, such as 'dopri5', got {solver!r}."
         )
-    event = lambda time, state: event_fn(time, state[0])  # noqa: E731
-    return events.solve(solver, problem, event, first_step_size)
+    return events.solve(solver, problem, event_fn, first_step_size)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Arithmetic on flat lists of tensors, the form in which every state is integrated."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -113,6 +113,30 @@ def scale(step_size: tf.Tensor, rows: Sequence[Sequence[float]]) -> list[list[tf
     shape = [len(flat)] + [1] * step_size.shape.rank
     products = iter(tf.unstack(step_size * tf.reshape(tf.constant(flat, step_size.dtype), shape)))
     return [[next(products) if w else None for w in row] for row in rows]
+
+
+def as_vector(
+    like: Tensors,
+) -> tuple[Callable[[Tensors], tf.Tensor], Callable[[tf.Tensor], Tensors]]:
+    """What makes one vector of tensors like these, and tensors of such a one.
+
+    The vectors may have leading axes.
+    """
+    sizes = [y.shape.num_elements() for y in like]
+    sizes = [tf.size(y) if size is None else size for y, size in zip(like, sizes, strict=True)]
+
+    def join(tensors: Tensors) -> tf.Tensor:
+        return tf.concat([tf.reshape(tf.cast(x, like[0].dtype), [-1]) for x in tensors], 0)
+
+    def split(vector: tf.Tensor) -> Tensors:
+        parts = []
+        for part, y in zip(tf.split(vector, sizes, axis=-1), like, strict=True):
+            shape = tf.concat([tf.shape(vector)[:-1], tf.shape(y)], 0)
+            parts.append(tf.cast(tf.reshape(part, shape), y.dtype))
+            parts[-1].set_shape(vector.shape[:-1] + y.shape)
+        return parts
+
+    return join, split
 
 
 def add(xs: Tensors, ys: Tensors) -> Tensors:

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from homoode_tf.solvers.ode.clock import Clock
-from homoode_tf.solvers.ode.flat import Tensors
+from homoode_tf.solvers.ode.flat import Tensors, as_vector
 from homoode_tf.solvers.ode.problem import Problem
 from homoode_tf.solvers.ode.results import Solution
 
@@ -30,11 +30,14 @@ class ForeignSolver:
         del first_step_size
         constants = {f"constant_{i}": c for i, c in enumerate(problem.constants)}
 
-        def ode_fn(time, state, **constants):
-            derivative = problem.bind(list(constants.values()))(time, [state])[0]
-            return _require_finite(tf.cast(derivative, state.dtype), time)
+        # Not all such solvers know several components.
+        state, single = problem.initial_state, len(problem.initial_state) == 1
+        join, split = (lambda y: y[0], lambda y: [y]) if single else as_vector(state)
 
-        (state,) = problem.initial_state
+        def ode_fn(time, state, **constants):
+            slopes = problem.bind(list(constants.values()))(time, split(state))
+            return require_finite(tf.cast(join(slopes), state.dtype), time)
+
         times = problem.solution_times
         if problem.every_step:
             times = tfp.math.ode.ChosenBySolver(times[-1])
@@ -45,12 +48,12 @@ class ForeignSolver:
         results = solver.solve(
             ode_fn=ode_fn,
             initial_time=problem.initial_time,
-            initial_state=state,
+            initial_state=join(state),
             solution_times=times,
             constants=constants,
         )
-        states = _require_success(results.diagnostics, solver.name, results.states)
-        return Solution(results.times, [states], results.diagnostics)
+        (states,) = require_success(results.diagnostics, solver.name, [results.states])
+        return Solution(results.times, split(states), results.diagnostics)
 
     def solve_to_end(self, problem: Problem) -> tuple[Tensors, Tensors, tf.Tensor]:
         """Solves a problem of any components and integrals, whichever way time runs.
@@ -62,36 +65,27 @@ class ForeignSolver:
           The final state, the integrals there, and the number of evaluations.
         """
         clock, like = Clock.of(problem), [*problem.initial_state, *problem.integrals]
-        integrated, dtype = problem.integrands or problem.field, like[0].dtype
-        sizes = [y.shape.num_elements() for y in like]
-        sizes = [tf.size(y) if size is None else size for y, size in zip(like, sizes, strict=True)]
-
-        def flat(tensors):
-            return tf.concat([tf.reshape(tf.cast(x, dtype), [-1]) for x in tensors], 0)
-
-        def unflat(vector):
-            parts = zip(tf.split(vector, sizes), like, strict=True)
-            return [tf.ensure_shape(tf.reshape(x, tf.shape(y)), y.shape) for x, y in parts]
+        integrated = problem.integrands or problem.field
+        join, split = as_vector(like)
 
         def ode_fn(elapsed, vector):
-            state = unflat(vector)[: len(problem.initial_state)]
-            return _require_finite(
-                clock.signed(flat(integrated(clock.time(elapsed), state))), elapsed
+            state = split(vector)[: len(problem.initial_state)]
+            return require_finite(
+                clock.signed(join(integrated(clock.time(elapsed), state))), elapsed
             )
 
         start, name = tf.zeros_like(clock.span), self.solver.name
         # By name and with a state to begin with, as TFP does it: solvers may rely on that.
-        asked = {"ode_fn": ode_fn, "initial_time": start, "initial_state": flat(like)}
+        asked = {"ode_fn": ode_fn, "initial_time": start, "initial_state": join(like)}
         results = self.solver.solve(
             **asked,
             solution_times=clock.span[tf.newaxis],
             previous_solver_internal_state=self.solver._initialize_solver_internal_state(**asked),
         )
-        end = _require_success(results.diagnostics, name, results.states[0])
-        ends = [tf.cast(x, y.dtype) for x, y in zip(unflat(end), like, strict=True)]
-        split = len(problem.initial_state)
+        (end,) = require_success(results.diagnostics, name, [results.states[0]])
+        ends, number = split(end), len(problem.initial_state)
         evaluations = tf.cast(results.diagnostics.num_ode_fn_evaluations, tf.int32)
-        return ends[:split], ends[split:], evaluations
+        return ends[:number], ends[number:], evaluations
 
 
 class _Counting(tfp.math.ode.Solver):
@@ -125,7 +119,8 @@ class _Counting(tfp.math.ode.Solver):
         return self._solver._adjust_solver_internal_state_for_state_jump(*args, **kwargs)
 
 
-def _require_finite(derivative: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
+def require_finite(derivative: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
+    """The derivative, or an error; TFP's solvers would loop for ever."""
     check = tf.debugging.Assert(
         tf.reduce_all(tf.math.is_finite(derivative)),
         ["The dynamics returned a non-finite derivative at time", time],
@@ -134,10 +129,11 @@ def _require_finite(derivative: tf.Tensor, time: tf.Tensor) -> tf.Tensor:
         return tf.identity(derivative)
 
 
-def _require_success(diagnostics: tfp.math.ode.Diagnostics, name: str, x: tf.Tensor) -> tf.Tensor:
+def require_success(diagnostics: tfp.math.ode.Diagnostics, name: str, xs: Tensors) -> Tensors:
+    """What a solve returns, or an error."""
     check = tf.debugging.Assert(
         diagnostics.status >= 0,
         [f"{name} did not reach the final time: raise its max_num_steps or loosen its tolerances."],
     )
     with tf.control_dependencies([check] if check is not None else []):
-        return tf.identity(x)
+        return [tf.identity(x) for x in xs]

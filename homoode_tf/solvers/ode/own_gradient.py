@@ -14,7 +14,6 @@ from homoode_tf.solvers.ode.flat import Tensors, wide_dtype
 from homoode_tf.solvers.ode.loop import Loop
 from homoode_tf.solvers.ode.problem import Problem
 from homoode_tf.solvers.ode.results import Record, Solution
-from homoode_tf.solvers.ode.settings import Settings
 
 
 class OwnGradient(abc.ABC):
@@ -22,7 +21,7 @@ class OwnGradient(abc.ABC):
 
     Args:
       problem: What to solve.
-      settings: How.
+      settings: How: `Settings`, or what `loop` needs.
       name: The solver's, for messages.
       first_step_size: As of `Loop.run`.
 
@@ -34,14 +33,25 @@ class OwnGradient(abc.ABC):
 
     # Whether the backward pass needs a record of the steps.
     records = False
+    # What to do where second derivatives are refused.
+    advice = "use gradient='backprop'"
 
-    def __init__(self, problem: Problem, settings: Settings, name: str, first_step_size: Any):
+    def __init__(self, problem: Problem, settings: Any, name: str, first_step_size: Any = None):
         self._statement = problem
         self._settings = settings
         self._name = name
         self._first_step_size = first_step_size
         self.solution: Solution | None = None
         self.states = tf.custom_gradient(self._forward)
+
+    @property
+    def mode(self) -> str:
+        """Its name in messages."""
+        return self._settings.gradient
+
+    def loop(self, problem: Problem) -> Any:
+        """What solves forwards by its `run(first_step_size)`."""
+        return Loop(problem, self._settings, record=self.records)
 
     @abc.abstractmethod
     def backward(
@@ -57,24 +67,21 @@ class OwnGradient(abc.ABC):
     def _forward(self, *tensors):
         if self.records and tracing.is_vectorizing():
             raise tracing.TransformationError(
-                f"gradient={self._settings.gradient!r} records its steps, which tf.vectorized_map "
+                f"gradient={self.mode!r} records its steps, which tf.vectorized_map "
                 "cannot vectorize. Use gradient='adjoint', or solve the whole batch with "
                 "step_control='sample'."
             )
         problem = self._statement.of(*tensors)
         solved_eagerly = tf.executing_eagerly()
-        loop = Loop(problem, self._settings, record=self.records)
-        solution = loop.run(self._first_step_size)
+        solution = self.loop(problem).run(self._first_step_size)
         states = self.check(solution.diagnostics, "forward solve", solution.states)
-        self.solution = solution._replace(states=states)
-        forward_solution = self.solution
+        forward_solution = self.solution = solution._replace(states=states)
 
         def grad(*cotangents, variables=()):
             complex_dtypes = [x.dtype.name for x in problem.initial_state if x.dtype.is_complex]
             if complex_dtypes:
                 raise ComplexStateError(
-                    f"gradient={self._settings.gradient!r} needs a real state, got dtype "
-                    f"{complex_dtypes[0]}."
+                    f"gradient={self.mode!r} needs a real state, got dtype {complex_dtypes[0]}."
                 )
             local = problem.of(*tracing.local(problem.tensors))
             recorded = forward_solution
@@ -89,7 +96,7 @@ class OwnGradient(abc.ABC):
             by_constants, by_variables = sources.split(found.by_sources)
             result = (found.by_time, found.by_times, *found.by_state, *by_constants)
             result = (result, by_variables) if variables else result
-            return first_order_only(self._settings.gradient, result, "use gradient='backprop'")
+            return first_order_only(self.mode, result, self.advice)
 
         return list(states), grad
 
@@ -115,6 +122,7 @@ class Sources:
         self._differentiable = [c.dtype.is_floating or c.dtype.is_complex for c in constants]
         floating = [c for c, ok in zip(constants, self._differentiable, strict=True) if ok]
         self._num_constants = len(floating)
+        self.variables = list(variables)
         self.tensors = [*floating, *variables]
 
     def zeros(self) -> Tensors:

@@ -4,6 +4,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 
@@ -35,6 +36,7 @@ class Problem:
         where it is the clock's.
       measures_error: Whether the last of the integrals is that of the estimated error's square,
         in units of the tolerance; only for a loop that estimates it.
+      structure: A nest in whose form a user sees the state, its leaves being of no matter.
       on_backward: Told how many evaluations a backward pass made, an int32 scalar.
     """
 
@@ -50,6 +52,7 @@ class Problem:
     stage_dtype: tf.DType | None = None
     pace: tf.Tensor | None = None
     measures_error: bool = False
+    structure: Any = None
     on_backward: Callable[[tf.Tensor], object] | None = None
 
     @functools.cached_property
@@ -82,6 +85,11 @@ class Problem:
         """The same problem, but asked for the state after every step to the final time."""
         times = self.solution_times[-1:]
         return dataclasses.replace(self, solution_times=times, every_step=True)
+
+    def pack(self, state: Tensors) -> Any:
+        """A state as a user sees it, without components that were added."""
+        number = len(tf.nest.flatten(self.structure))
+        return tf.nest.pack_sequence_as(self.structure, list(state)[:number])
 
     def cut(self, x: tf.Tensor) -> tf.Tensor:
         """x, and under a stop-gradient where no gradient by the times is asked for."""

@@ -132,6 +132,7 @@ class Solution(NamedTuple):
       num_recorded: How many of them there are.
       num_reached: Number of solution times reached before the end.
       num_step_evaluations: Evaluations within the steps.
+      internal_state: What TFP's own solver can go on from.
     """
 
     times: tf.Tensor
@@ -143,3 +144,4 @@ class Solution(NamedTuple):
     num_recorded: tf.Tensor | None = None
     num_reached: tf.Tensor | None = None
     num_step_evaluations: tf.Tensor | None = None
+    internal_state: Any = None

@@ -8,13 +8,14 @@ import keras
 import tensorflow_probability as tfp
 
 from homoode_tf.errors import InvalidValueError
+from homoode_tf.solvers.ode.bdf import BDF
 
 _PLAIN = (bool, int, float, str, type(None))
 TFP_CLASSES = {
     name: value
     for name, value in vars(tfp.math.ode).items()
     if isinstance(value, type) and issubclass(value, tfp.math.ode.Solver)
-}
+} | {"BDF": BDF}
 
 
 def serialize(solver: tfp.math.ode.Solver) -> dict[str, Any]:
@@ -34,7 +35,8 @@ def serialize(solver: tfp.math.ode.Solver) -> dict[str, Any]:
     name = type(solver).__name__
     if keras.saving.get_registered_name(type(solver)) != name:
         return keras.saving.serialize_keras_object(solver)
-    if TFP_CLASSES.get(name) is not type(solver):
+    # Ours stands for TFP's of the same name, whose settings it has.
+    if not issubclass(TFP_CLASSES.get(name, object), type(solver)):
         raise InvalidValueError(
             f"Cannot save a solver of class {name}: register the class with "
             "keras.saving.register_keras_serializable and give it get_config and from_config, or "

@@ -111,7 +111,12 @@ def check(problem: Problem, settings: Settings, name: str) -> None:
         raise InvalidValueError(
             f"{name} with num_steps gives the final time only; use step_size for more."
         )
-    known = [tf.get_static_value(x) for x in (problem.initial_time, times)]
+    check_times(problem)
+
+
+def check_times(problem: Problem) -> None:
+    """Checks the times that are known."""
+    known = [tf.get_static_value(x) for x in (problem.initial_time, problem.solution_times)]
     if all(x is not None for x in known):
         start, values = known
         elapsed = values - start

@@ -133,6 +133,13 @@ class StepControl(abc.ABC):
     ) -> tuple[tf.Tensor, ControlState]:
         """Whether a step from (time, state) `before` is accepted, and what is carried on."""
 
+    def squared_error(self, step: Step, state: Tensors) -> tf.Tensor:
+        """The square of a step's error in units of the tolerance, times its length; of time's shape.
+
+        Only where steps estimate their errors.
+        """
+        raise NotImplementedError
+
     @abc.abstractmethod
     def merge(self, accept: tf.Tensor, new: Any, old: Any) -> Any:
         """The nest `new` where a step was accepted, and `old` elsewhere."""

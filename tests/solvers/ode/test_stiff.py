@@ -4,6 +4,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 from scipy.integrate import solve_ivp
 
 from homoode_tf import solvers
@@ -59,26 +60,128 @@ def test_against_radau(field, start, end, options):
     np.testing.assert_allclose(results.states[0], right.y[:, -1], rtol=1e-4, atol=1e-5)
 
 
-def test_its_adjoint_against_finite_differences():
-    """Of a mildly stiff problem: backwards, a decay of 20 grows, and a stronger one explodes."""
-    solver = solvers.get("bdf", rtol=1e-7, atol=1e-9)
+RATES = np.array([0.04, 1e4, 3e7])
 
-    @tf.function
-    def last(rate):
+
+def with_rates(m, y, rates):
+    first, second, third = rates[0] * y[0], rates[1] * y[1] * y[2], rates[2] * y[1] ** 2
+    return m.stack([second - first, first - second - third, third])
+
+
+def oscillator(m, y, stiffness):
+    return m.stack([y[1], stiffness[0] * (1.0 - y[0] ** 2) * y[1] - y[0]])
+
+
+@pytest.mark.parametrize(
+    ("field", "constants", "start", "end"),
+    [
+        (with_rates, RATES, [1.0, 0.0, 0.0], 40.0),
+        (with_rates, RATES, [1.0, 0.0, 0.0], 1e4),
+        (oscillator, np.array([1000.0]), [2.0, 0.0], 500.0),
+    ],
+    ids=["robertson to 40", "robertson to 1e4", "van_der_pol"],
+)
+def test_gradients_are_those_of_radau(field, constants, start, end):
+    """By constants and start, against finite differences of SciPy's."""
+    solver = solvers.get("bdf", rtol=1e-6, atol=1e-9)
+    weights = np.array([1.0, 1e4, 0.3])[: len(start)]
+
+    @tf.function(autograph=False)
+    def gradients(constants, start):
         with tf.GradientTape() as tape:
-            tape.watch(rate)
-            state = solver.solve(
-                lambda t, y, rate: rate * (tf.cos(t) - y),
-                0.0,
-                tf.constant([2.0], tf.float64),
-                [0.3],
-                constants={"rate": rate},
-            ).states[0, 0]
-        return state, tape.gradient(state, rate)
+            tape.watch([constants, start])
+            ode_fn = lambda t, y, constants: field(tf, y, constants)  # noqa: E731
+            given = {"constants": constants}
+            states = solver.solve(ode_fn, 0.0, start, [end], constants=given).states
+            loss = tf.reduce_sum(states * weights)
+        return tape.gradient(loss, [constants, start])
 
-    value = lambda rate: float(last(tf.constant(rate, tf.float64))[0])  # noqa: E731
-    slope = (value(20.2) - value(19.8)) / 0.4
-    np.testing.assert_allclose(last(tf.constant(20.0, tf.float64))[1], slope, rtol=1e-3)
+    def loss(constants, start):
+        solution = solve_ivp(
+            lambda t, y: field(np, y, constants), (0, end), start, "Radau", rtol=1e-11, atol=1e-14
+        )
+        return float(np.sum(solution.y[:, -1] * weights))
+
+    start = np.array(start)
+    by_constants, by_start = gradients(tf.constant(constants), tf.constant(start))
+    for index, constant in enumerate(constants):
+        step = np.zeros_like(constants)
+        step[index] = 1e-3 * constant
+        slope = (loss(constants + step, start) - loss(constants - step, start)) / 2e-3 / constant
+        np.testing.assert_allclose(by_constants[index], slope, rtol=1e-4)
+    step = np.zeros_like(start)
+    step[0] = 1e-3
+    slope = (loss(constants, start + step) - loss(constants, start - step)) / 2e-3
+    np.testing.assert_allclose(by_start[0], slope, rtol=1e-4)
+
+
+RATE = tf.Variable(50.0, dtype=tf.float64)
+
+
+def relaxation(rate, time, start):
+    """Of y' = rate (cos t - y): the solution from t = 0.3 on."""
+    particular = lambda t: rate * (rate * tf.cos(t) + tf.sin(t)) / (1.0 + rate**2)  # noqa: E731
+    return particular(time) + (start - particular(tf.constant(0.3, tf.float64))) * tf.exp(
+        -rate * (time - 0.3)
+    )
+
+
+@pytest.mark.parametrize("times", [[0.31, 0.5, 2.3], [0.29, 0.2], "every step"])
+def test_gradients_by_everything(times):
+    """By the start, a variable and the times, in each direction of time, eagerly as well."""
+    solver = solvers.get("bdf", rtol=1e-8, atol=1e-10)
+    start = tf.constant([[2.0], [-1.0]], tf.float64)
+    asked = tf.constant([0.4] if times == "every step" else times, tf.float64)
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            tape.watch([start, asked])
+            given = tfp.math.ode.ChosenBySolver(asked[0]) if times == "every step" else asked
+            results = solver.solve(lambda t, y: RATE * (tf.cos(t) - y), 0.3, start, given)
+            states = results.states[-1:] if times == "every step" else results.states
+            loss = tf.reduce_sum(states**2)
+        return states, tape.gradient(loss, [start, RATE, asked])
+
+    with tf.GradientTape() as tape:
+        tape.watch([start, asked])
+        right = relaxation(RATE, asked[:, None, None], start)
+        loss = tf.reduce_sum(right**2)
+    expected = tape.gradient(loss, [start, RATE, asked])
+    for run in (gradients, tf.function(gradients, autograph=False)):
+        states, found = run()
+        np.testing.assert_allclose(states, right, rtol=1e-5)
+        for ours, theirs in zip(found, expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_its_evaluations_backwards_are_counted_and_second_derivatives_refused():
+    layer = NeuralODE(DenseDynamics(2), "bdf")
+    x = tf.constant([[0.3, -0.2]])
+
+    def gradient():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(layer(x))
+        return tape.gradient(loss, x)
+
+    gradient()
+    assert int(layer.backward_nfe) > 0
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        with pytest.raises(NotImplementedError, match="no second derivatives; take an explicit"):
+            tape.gradient(gradient(), x)
+
+
+@pytest.mark.parametrize(
+    ("times", "error", "message"),
+    [
+        ([0.5, 0.2], ValueError, "must be finite and increase"),
+        (tf.constant([0.5, 0.2]), ValueError, "must be finite and increase"),
+    ],
+)
+def test_refuses_times_out_of_order(times, error, message):
+    with pytest.raises(error, match=message):
+        solvers.get("bdf").solve(lambda t, y: -y, 0.0, tf.ones([2]), times)
 
 
 @pytest.mark.parametrize("settings", [{"max_num_steps": 50}, {"rtol": 1e-6, "atol": 1e-9}])

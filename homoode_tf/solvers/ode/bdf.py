@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TFP's solver for stiff problems, with a gradient for them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from homoode_tf.solvers.ode import statement
+from homoode_tf.solvers.ode.implicit_adjoint import ImplicitAdjoint
+from homoode_tf.solvers.ode.problem import Problem
+from homoode_tf.solvers.ode.results import Solution
+
+
+class BDF(tfp.math.ode.BDF):
+    """`tfp.math.ode.BDF`, also backwards in time, with a gradient that is right where it is stiff.
+
+    The gradient reaches the initial state, `constants`, variables, and the times if these are
+    tensors. It costs one more solve, and for each of its steps some linear systems of three times
+    the size of the state; see `ImplicitAdjoint`. With another solver for the adjoint, a Jacobian or
+    a warm start given, TFP's own is taken.
+
+    Args:
+      **kwargs: Arguments of `tfp.math.ode.BDF`.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> y = BDF(rtol=1e-4).solve(lambda t, y: -1e4 * (y - 1.0), 0.0, tf.zeros([1]), [1.0])
+        >>> y.states.numpy().round(3)
+        array([[1.]], dtype=float32)
+    """
+
+    def solve(
+        self,
+        ode_fn: Callable[..., Any],
+        initial_time: Any,
+        initial_state: Any,
+        solution_times: Any,
+        constants: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> tfp.math.ode.Results:
+        """Solves an initial value problem; the arguments are those of `tfp.math.ode.Solver.solve`.
+
+        Raises:
+          ValueError: If the times are not in order, or the state is not of one floating dtype.
+          tf.errors.InvalidArgumentError: If a derivative is not finite, or max_num_steps is used.
+        """
+        arguments = ode_fn, initial_time, initial_state, solution_times
+        if not has_own_gradient(self) or any(value is not None for value in options.values()):
+            return super().solve(*arguments, constants=constants, **options)
+        solution = _solve(self, statement.of(*arguments, constants))
+        states = statement.pack(solution.states, initial_state)
+        times = tf.stop_gradient(solution.times)
+        return tfp.math.ode.Results(times, states, solution.diagnostics, solution.internal_state)
+
+
+class StiffSolver:
+    """A `tfp.math.ode.BDF` under the interface by which layers solve."""
+
+    def __init__(self, solver: tfp.math.ode.BDF):
+        self.solver = solver
+
+    def solve_problem(self, problem: Problem, first_step_size: Any = None) -> Solution:
+        """Solves a problem; the first step size is the solver's own."""
+        del first_step_size
+        return _solve(self.solver, problem)
+
+
+def has_own_gradient(solver: tfp.math.ode.Solver) -> bool:
+    """Whether a solver is one for which there is a gradient here: BDF without another adjoint."""
+    return isinstance(solver, tfp.math.ode.BDF) and solver._make_adjoint_solver_fn() is solver
+
+
+def _solve(solver: tfp.math.ode.BDF, problem: Problem) -> Solution:
+    statement.check_times(problem)
+    solve = ImplicitAdjoint(problem, solver, solver.name)
+    states, found = solve.states(*problem.tensors), solve.solution
+    rest = (found.times, found.diagnostics, found.internal_state)
+    times, diagnostics, internal = tf.nest.map_structure(tf.stop_gradient, rest)
+    return Solution(times, list(states), diagnostics, internal_state=internal)
