@@ -6,7 +6,7 @@ WORKDIR ?= runs/digits
 # Only this project's log lines and TensorFlow's errors.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: train test lint format docs notebooks clean
+.PHONY: train test lint format docs notebooks package clean
 
 .venv/installed: setup.py setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -34,9 +34,19 @@ notebooks: .venv/installed
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	$(BIN)/python -m scripts.notebooks
 
+# The wheel and the sdist, into dist/, and whether an index would take them. What has the tag of a
+# version is that version.
+VERSION := $(shell sed -n 's/^__version__ = "\(.*\)"/v\1/p' homoode_tf/version.py)
+package: .venv/installed
+	test -z "$$(git tag --points-at HEAD 'v*')" || git tag --points-at HEAD | grep -qxF $(VERSION)
+	$(BIN)/python -m pip install --quiet --editable '.[release]'
+	rm -rf dist build
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/twine check --strict dist/*
+
 format: .venv/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf site notebooks .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf site notebooks build dist .venv .mypy_cache .pytest_cache .ruff_cache *.egg-info

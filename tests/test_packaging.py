@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import pathlib
 import re
+import shutil
 
 import pytest
 
@@ -41,3 +42,27 @@ def test_the_layers_need_no_extra(package):
     assert not re.search("datasets|scikit|pillow|matplotlib", needed)
     assert {"train", "plots", "test"} <= set(package.extras_require)
     assert any("train" in line for line in package.extras_require["test"])
+
+
+def links(text):
+    return re.findall(r"\]\(([^)]+)\)", text)
+
+
+@pytest.mark.parametrize("url", ["", "https://example.org/repository"])
+def test_what_an_index_shows_links_to_nothing_that_it_lacks(tmp_path, monkeypatch, url):
+    core = pytest.importorskip("setuptools").distutils.core
+    for name in ("setup.py", "setup.cfg", "README.md", "LICENSE", "homoode_tf/version.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    config = (tmp_path / "setup.cfg").read_text("utf-8")
+    assert "\nurl" not in config, "the page as it stands links to it"
+    (tmp_path / "setup.cfg").write_text(config.replace("[options]", f"url = {url}\n[options]", 1))
+    monkeypatch.chdir(tmp_path)
+    text = core.run_setup("setup.py", stop_after="config").metadata.long_description
+    assert all(link.startswith("https://") for link in links(text))
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert len(links(text)) == (len(links(readme)) if url else readme.count("](https://"))
+    if url:
+        assert (
+            f"![One small equation solved by a DEQ, a Neural ODE and a HomoODE]({url}/raw/" in text
+        )

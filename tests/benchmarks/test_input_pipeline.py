@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import input_pipeline
+from homoode_tf import data
 from homoode_tf.training.files.workdir import Workdir
 from homoode_tf.training.run import Run
 from homoode_tf.training.settings import TrainingSettings
@@ -50,6 +51,18 @@ def test_unequal_steps_are_refused(run, monkeypatch):
     monkeypatch.setattr(input_pipeline.Bench, "steps", steps)
     with pytest.raises(RuntimeError, match="evaluate F equally often, but did"):
         input_pipeline.measure(run, rounds=1, num_steps=1)
+
+
+@pytest.mark.parametrize("source", ["streamed", "folder"])
+def test_the_same_images_from_files(tmp_path, source):
+    config = input_pipeline.read_config(DIGITS, num_steps=1, batch_size=8)
+    (tmp_path / "images").mkdir()
+    given = (config, tmp_path / "data", 90, tmp_path / "images")
+    input_pipeline.take_from(source, *given)
+    images = data.load(config.dataset, data_dir=tmp_path / "data", cache_megabytes=0)
+    assert config.cache_megabytes == 0 and images.info.image_shape == (8, 8, 1)
+    total = images.info.num_train + images.info.num_validation + images.info.num_test
+    assert total == (90 if source == "folder" else 1797)
 
 
 def test_report():

@@ -134,9 +134,9 @@ class StepControl(abc.ABC):
         """Whether a step from (time, state) `before` is accepted, and what is carried on."""
 
     def squared_error(self, step: Step, state: Tensors) -> tf.Tensor:
-        """The square of a step's error in units of the tolerance, times its length; of time's shape.
+        """The square of a step's error in units of the tolerance, times its length.
 
-        Only where steps estimate their errors.
+        Of time's shape; only where steps estimate their errors.
         """
         raise NotImplementedError
 
