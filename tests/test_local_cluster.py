@@ -27,7 +27,6 @@ FLAGS = {
     "model.channels": 8,
     "model.head_channels": 12,
     "model.groups": 4,
-    "model.solver": "bosh3",
     "model.dropout_rate": 0.0,
     "model.step_control": "sample",
     "model.synchronized_batch_norm": True,

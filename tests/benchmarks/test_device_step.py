@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """That every variant runs and is compared with the first, and how the table reads."""
 
+import contextlib
+
 import numpy as np
 import pytest
 
@@ -30,11 +32,30 @@ def test_variants():
     assert not found["float32, XLA off"]["jit_step"]
 
 
+@pytest.fixture
+def one_process_each(monkeypatch):
+    """A variant is started once, and not anew for each measurement."""
+    running = {}
+    with contextlib.ExitStack() as stack:
+
+        def start(spec, folder):
+            if spec.key in running:
+                running[spec.key].reset()
+            else:
+                process = peer_process.PeerProcess(spec, folder)
+                running[spec.key] = stack.enter_context(process)
+            return contextlib.nullcontext(running[spec.key])
+
+        monkeypatch.setattr(measurements, "PeerProcess", start)
+        yield
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("one_process_each")
 def test_measuring_and_reporting(tmp_path):
     image_batches.write_batches(tmp_path, measurements.MEMORY_STEPS, 2, data_dir=None)
     np.savez(tmp_path / "weights.npz", **reference_model.make_weights(seed=0))
-    # Euler's method has one stage to trace, in each of six processes.
+    # Euler's method has one stage to trace.
     short = specs(jits=["off"], method="euler", num_steps=2)
     rows = device_step.measure(short, tmp_path, rounds=1, train_steps=2)
     half = rows["mixed_bfloat16, XLA off"]

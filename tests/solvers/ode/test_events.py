@@ -27,10 +27,19 @@ def height(t, z):
     return z[..., 0]
 
 
-@modes
-@controls
 @pytest.mark.parametrize(
-    "traced", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["eager", "traced"]
+    ("mode", "step_control", "traced"),
+    [
+        *(
+            (mode, control, False)
+            for mode in solvers.GRADIENTS
+            for control in solvers.STEP_CONTROLS
+        ),
+        *(
+            pytest.param(*case, True, marks=pytest.mark.slow)
+            for case in (("adjoint", "sample"), ("checkpoint", "batch"), ("backprop", "sample"))
+        ),
+    ],
 )
 def test_a_ball_lands_with_the_gradient_of_its_time(mode, step_control, traced):
     """h + v t - g t^2 / 2 = 0 at t = (v + sqrt(v^2 + 2 g h)) / g."""

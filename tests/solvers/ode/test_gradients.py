@@ -103,7 +103,6 @@ def exact():
     [
         ("dopri5", "batch", False),
         ("tsit5", "batch", True),
-        pytest.param("dopri5", "sample", False, marks=pytest.mark.slow),
         pytest.param("dopri5", "sample", True, marks=pytest.mark.slow),
         pytest.param("dop853", "batch", True, marks=pytest.mark.slow),
     ],
@@ -205,7 +204,6 @@ def test_adjoint_of_its_own_tolerance_or_solver(exact):
 
 TIGHT = {"rtol": 1e-7, "atol": 1e-7}
 FOREIGN = [tfp.math.ode.DormandPrince(**TIGHT), tfp.math.ode.BDF(**TIGHT)]
-foreign_adjoints = pytest.mark.parametrize("foreign", FOREIGN, ids=lambda s: s.name)
 
 
 def test_an_adjoint_solver_as_tfp_asks_for_it():
@@ -230,9 +228,16 @@ def test_an_adjoint_solver_as_tfp_asks_for_it():
     np.testing.assert_allclose(tape.gradient(end, start), [4.0], rtol=1e-5)
 
 
-@foreign_adjoints
-@pytest.mark.parametrize("step_control", ["batch", "sample"])
-@pytest.mark.parametrize("times", [[0.0, 0.5, 1.0], [-0.5, -1.0]], ids=str)
+@pytest.mark.parametrize(
+    ("foreign", "step_control", "times"),
+    [
+        (FOREIGN[0], "batch", [0.0, 0.5, 1.0]),
+        (FOREIGN[0], "sample", [-0.5, -1.0]),
+        (FOREIGN[1], "batch", [-0.5, -1.0]),
+        (FOREIGN[1], "sample", [0.0, 0.5, 1.0]),
+    ],
+    ids=str,
+)
 def test_the_adjoint_by_any_solver(foreign, step_control, times):
     """z' = a z + b in two components: z(t) = e^(at) (z0 + b / a) - b / a."""
     solver = solvers.get("dopri5", adjoint_solver=foreign, step_control=step_control, **TIGHT)
@@ -265,8 +270,10 @@ def test_the_adjoint_by_any_solver(foreign, step_control, times):
     assert int(reported) > 0
 
 
-@foreign_adjoints
-@pytest.mark.parametrize("kind", [NeuralODE, AugmentedNeuralODE, HomoODE])
+@pytest.mark.parametrize(
+    ("foreign", "kind"),
+    [(FOREIGN[0], NeuralODE), (FOREIGN[1], AugmentedNeuralODE), *((f, HomoODE) for f in FOREIGN)],
+)
 def test_the_adjoint_of_a_layer_by_any_solver(foreign, kind):
     """z' = z K, so that z(1) = z0 e^K; with HomoODE z' = r z + x from 0."""
     options = {"adjoint_solver": foreign, "gradient": "adjoint", "dtype": "float64", **TIGHT}
@@ -322,13 +329,15 @@ def test_a_foreign_solver_that_does_not_arrive_is_an_error():
 @pytest.mark.parametrize("name", solvers.names())
 def test_exponential(name):
     """z' = a z: dz(1)/dz(0) = e^a. A gradient that never integrates its adjoint gives 1."""
+    # Of the method with the most stages the third way differentiates the same steps as the second.
+    modes = MODES[:2] if name == "dop853" else MODES
     fixed = name in ("euler", "midpoint", "heun", "rk4")
     options = {"num_steps": 1000} if fixed else {"rtol": 1e-6, "atol": 1e-6}
 
     @tf.function
     def gradients(z0):
         result = []
-        for mode in MODES:
+        for mode in modes:
             solver = solvers.get(name, gradient=mode, **options)
             with tf.GradientTape() as tape:
                 tape.watch(z0)
@@ -464,8 +473,10 @@ def test_constants_need_not_be_differentiable(mode):
     assert float(gradient) == pytest.approx(np.exp(0.5), rel=1e-4)
 
 
-@modes
-@pytest.mark.parametrize("step_control", ["batch", "sample"])
+@pytest.mark.parametrize(
+    ("mode", "step_control"),
+    [(mode, "batch") for mode in MODES] + [("adjoint", "sample")],
+)
 @pytest.mark.slow
 def test_xla(mode, step_control):
     solver = solvers.get(

@@ -44,13 +44,13 @@ START = tf.constant([[1.0], [1.0]], tf.float64)
 @pytest.mark.parametrize("step_control", ["batch", "sample"])
 class TestFailures:
     def test_graph_raises(self, field, options, status, message, step_control):
-        solver = solvers.get("dopri5", step_control=step_control, **options)
+        solver = solvers.get("bosh3", step_control=step_control, **options)
         solve = tf.function(lambda: solver.solve(field, 0.0, START, [2.0]).states)
         with pytest.raises(tf.errors.InvalidArgumentError, match=message):
             solve()
 
     def test_xla_cannot_raise_but_gives_nan(self, field, options, status, message, step_control):
-        solver = solvers.get("dopri5", step_control=step_control, **options)
+        solver = solvers.get("bosh3", step_control=step_control, **options)
         solve = tf.function(lambda: solver.solve(field, 0.0, START, [2.0]), jit_compile=True)
         results = solve()
         assert np.isnan(results.states).all()
@@ -58,7 +58,7 @@ class TestFailures:
 
     @pytest.mark.parametrize("gradient", ["adjoint", "checkpoint", "backprop"])
     def test_in_a_scope_it_is_nan(self, field, options, status, message, step_control, gradient):
-        solver = solvers.get("dopri5", step_control=step_control, gradient=gradient, **options)
+        solver = solvers.get("bosh3", step_control=step_control, gradient=gradient, **options)
 
         @tf.function
         def solve():

@@ -21,6 +21,8 @@ WAYS = {
     "rk4 by 0.07": ("rk4", {"step_size": 0.07}),
 }
 ways = pytest.mark.parametrize("way", WAYS)
+# Those with less to trace.
+quick_ways = pytest.mark.parametrize("way", [way for way in WAYS if way != "dop853"])
 
 
 def make(way, **options):
@@ -61,7 +63,7 @@ def test_no_stage_lies_outside_of_the_interval(name, direction):
         seen.append(t)
         return tf.zeros_like(y)
 
-    for _ in range(6):
+    for _ in range(3):
         start = np.float32(rng.randn())
         end = np.float32(start + direction * rng.rand())
         for options in [{"num_steps": int(rng.randint(1, 30))}, {"step_size": 0.1 * rng.rand()}]:
@@ -120,20 +122,20 @@ def test_an_interval_of_length_zero_has_its_derivative(way, mode):
 
     @tf.function
     def compute(start, end, state):
-        with tf.GradientTape(persistent=True) as tape:
+        with tf.GradientTape() as tape:
             tape.watch([start, end])
             solver = make(way, gradient=mode)
             states = solver.solve(lambda t, y: 3.0 * y, start, state, [end]).states
             value = tf.reduce_sum(states)
-        return states, tape.gradient(value, end), tape.gradient(value, start)
+        return states, tape.gradient(value, [end, start])
 
     one = tf.constant(1.0, tf.float64)
-    states, by_end, by_start = compute(one, one, tf.ones([2, 1], tf.float64))
+    states, (by_end, by_start) = compute(one, one, tf.ones([2, 1], tf.float64))
     np.testing.assert_array_equal(states, np.ones([1, 2, 1]))
     assert float(by_end) == pytest.approx(6.0) and float(by_start) == pytest.approx(-6.0)
 
 
-@ways
+@quick_ways
 @pytest.mark.parametrize("times", [[2.0, 1.0, 3.0], [0.5, np.nan], [np.inf], [-1.0, 1.0]])
 def test_wrong_times_of_a_graph_end_in_a_status_that_raises(way, times):
     def solve(times, on_failure):
@@ -148,7 +150,7 @@ def test_wrong_times_of_a_graph_end_in_a_status_that_raises(way, times):
 
 
 @modes
-@ways
+@quick_ways
 def test_in_a_v1_graph_with_a_session(way, mode):
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         state = tf.ones([2, 1], tf.float64)
