@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A trained run as the start for images of one's own: by `--init_from`, and in plain Keras.
 
-    python -m examples.fine_tuning [--epochs 5] [--picture fine_tuning.png]
+    python -m examples.fine_tuning [--epochs 3] [--picture fine_tuning.png]
 
 A first run learns the digits 0 to 4. Then only a few images of each digit from 5 to 9 are there, as
 a folder of PNG files. A second run learns these from nothing, a third starts with the first one's
@@ -77,7 +77,7 @@ def in_plain_keras(run: pathlib.Path, folder: pathlib.Path, epochs: int) -> kera
 def main(arguments: list[str] | None = None) -> float:
     """Trains all, draws, and returns what starting from the first run wins in accuracy."""
     parser = argparse.ArgumentParser(prog="python -m examples.fine_tuning")
-    parser.add_argument("--epochs", type=float, default=5.0, help="of the first run")
+    parser.add_argument("--epochs", type=float, default=3.0, help="of the first run")
     parser.add_argument("--channels", type=int, default=32)
     parser.add_argument("--few", type=int, default=10, help="images of each new digit")
     parser.add_argument("--picture", type=pathlib.Path, help="where to draw it")
@@ -89,13 +89,13 @@ def main(arguments: list[str] | None = None) -> float:
         test = write_images(folder, options.few)
         first = recipe(f"npz:{folder / 'first.npz'}", options.epochs, options.channels)
         training.train(first, folder / "first")
-        few = recipe(f"folder:{folder / 'pictures'}", 5 * options.epochs, options.channels)
+        few = recipe(f"folder:{folder / 'pictures'}", 8 * options.epochs, options.channels)
         training.train(few, folder / "from nothing")
         few.init_from = str(folder / "first")
         training.train(few, folder / "from the first run")
         names = ("from nothing", "from the first run")
         reached = {name: accuracy(homoode_tf.load(folder / name), *test) for name in names}
-        model = in_plain_keras(folder / "first", folder / "pictures", round(5 * options.epochs))
+        model = in_plain_keras(folder / "first", folder / "pictures", round(8 * options.epochs))
         reached["in plain Keras"] = accuracy(model, *test)
     for name, value in reached.items():
         print(f"{name}: {value:.1%} of {len(test[1])} images of 5 to 9")

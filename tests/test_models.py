@@ -107,6 +107,13 @@ def test_does_not_depend_on_keras_s_image_data_format(tiny):
         keras.config.set_image_data_format("channels_last")
 
 
+def test_its_parts_go_into_a_functional_model(tiny):
+    inputs = keras.Input((8, 8, 1))
+    part = keras.Model(inputs, tiny.implicit(tiny.condition(inputs)))
+    images = np.arange(128, dtype=np.uint8).reshape(2, 8, 8, 1)
+    np.testing.assert_allclose(part(images), tiny.implicit(tiny.condition(images)), atol=1e-6)
+
+
 def test_normalises_its_input(tiny):
     seen = []
     stem = tiny.stem

@@ -4,6 +4,7 @@
 from collections.abc import Sequence
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from homoode_tf.checks import check_number
@@ -81,7 +82,9 @@ class ImageClassifier(keras.Model):
 
     def normalise(self, images: tf.Tensor) -> tf.Tensor:
         """Returns images of 0..255 as float32 with zero mean and unit deviation a channel."""
-        return (tf.cast(images, tf.float32) / 255.0 - self.mean) / self.std
+        # Of arrays and Keras's operations, so that it takes a `keras.Input` as well.
+        mean, std = np.float32(self.mean), np.float32(self.std)
+        return (keras.ops.cast(images, "float32") / 255.0 - mean) / std
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Returns a loss whose value is the task's alone, and whose gradient is that of all.
