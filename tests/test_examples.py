@@ -14,6 +14,8 @@ SHORT = {
     "deq_attention": (["--epochs", "1", "--images", "96"], 0.0, 1.0),
     "deq_denoising": (["--epochs", "1", "--pieces", "32"], -30.0, 10.0),
     "fine_tuning": (["--epochs", "0.1", "--channels", "4", "--few", "4"], -1.0, 1.0),
+    # The integral of a density over nearly all of the plane.
+    "ffjord": (["--epochs", "1"], 0.97, 1.01),
     "flow": (["--epochs", "1"], 0.1, 1.0),
     "hard_system": ([], 0.0, 1e-10),
     "latent_ode": (["--epochs", "1"], 0.0, 10.0),

@@ -47,8 +47,8 @@ def get(name: Any, **options: Any) -> tfp.math.ode.Solver:
         >>> get("rk4", num_steps=8)
         RungeKutta('rk4', num_steps=8)
     """
-    by_name: dict[str, Any] = {"bdf": BDF}
-    by_name |= {each: functools.partial(RungeKutta, each) for each in BY_NAME}
+    by_name: dict[str, Any] = {each: functools.partial(RungeKutta, each) for each in BY_NAME}
+    by_name["bdf"] = BDF
     classes = {"RungeKutta": RungeKutta, **saved.TFP_CLASSES}
     base = tfp.math.ode.Solver
     return identifiers.resolve("solver", name, base, by_name, options, classes)
