@@ -27,7 +27,7 @@ import homoode_tf.data.__main__
 from configs import digits
 from homoode_tf import command_line, data, training
 from homoode_tf.layers import DenseDynamics, HomoODE
-from homoode_tf.report.compare import experiment, member_processes
+from homoode_tf.report.compare import curves, experiment, member_processes
 from homoode_tf.report.plot import run_report
 from homoode_tf.training.files.workdir import Workdir, plain
 from homoode_tf.training.settings import TrainingSettings
@@ -47,22 +47,19 @@ COMMAND = r"(?:\.venv/bin/)?(?:python|pip|make|pytest|curl|tensorboard|homoode-\
 PARTS = re.compile(
     rf"^```(\w*)\n(.*?)^```|^ {{4}}({COMMAND})$|`({COMMAND})`", re.DOTALL | re.MULTILINE
 )
+MODEL = {"channels": 4, "head_channels": 6, "groups": 2, "solver": "rk4", "num_steps": 1}
 SHORT = {
     "README.md": {"[:1437]": "[:64]", "[1437:]": "[-8:]"},
     "runs.md": {
         "num_steps=400": "num_steps=2",
         '10, "steps_per_epoch": 40': '2, "steps_per_epoch": 1',
-        "build({}": 'build({"channels": 4, "head_channels": 4, "groups": 2}',
+        "build({}": f"build({MODEL}",
     },
 }
 SMALL = {
     "epochs": 0.2,
     "batch_size": 64,
-    "model.channels": 4,
-    "model.head_channels": 6,
-    "model.groups": 2,
-    "model.solver": "rk4",
-    "model.num_steps": 1,
+    **{f"model.{name}": value for name, value in MODEL.items()},
 }
 
 
@@ -109,11 +106,12 @@ def place(small_run, tmp_path, monkeypatch):
         monkeypatch.setattr(training, name, stand_in)
     monkeypatch.setattr(member_processes, "train", train_members)
     monkeypatch.setattr(experiment, "_count", lambda *_: (1, 1))
+    monkeypatch.setattr(curves, "draw", lambda *_: None)
     monkeypatch.setattr(run_report, "draw", draw)
     monkeypatch.setattr(homoode_tf.data.__main__, "_prepare", lambda *_: True)
     monkeypatch.setattr(command_line.app, "run", _run)
     monkeypatch.chdir(tmp_path)
-    for name in ("digits", "mnist"):
+    for name in ("digits", "mnist", "a", "b"):
         shutil.copytree(small_run, tmp_path / "runs" / name)
     files = [f"pictures/{label}/{number}.png" for label in "ab" for number in range(9)]
     for name in ("image.png", "new.png", "folder/1.png", *files):

@@ -4,6 +4,7 @@ import dataclasses
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from homoode_tf import data
 from homoode_tf.data import storage
@@ -25,6 +26,17 @@ def npz(arrays, tmp_path_factory):
     path = tmp_path_factory.mktemp("npz") / "digits.npz"
     np.savez(path, **arrays)
     return path
+
+
+@pytest.fixture(scope="module")
+def folder(arrays, tmp_path_factory):
+    root = tmp_path_factory.mktemp("folder")
+    for split in ("train", "test"):
+        for number, image in enumerate(arrays[f"x_{split}"]):
+            path = root / split / str(arrays[f"y_{split}"][number]) / f"{number:04d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[..., 0]).save(path)
+    return root
 
 
 def datasets(arrays):
@@ -51,9 +63,15 @@ WAYS = {
 }
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_same_images_given_otherwise_make_the_same_run(npz, arrays, digits_dir, digits, way):
-    images = WAYS[way](npz, arrays, digits_dir)
+@pytest.mark.parametrize("way", [*WAYS, "folder", "folder, streamed"])
+def test_the_same_images_given_otherwise_make_the_same_run(
+    npz, arrays, folder, digits_dir, digits, way
+):
+    images = (
+        data.load(f"folder:{folder}", cache_megabytes=0 if "streamed" in way else 2000)
+        if "folder" in way
+        else WAYS[way](npz, arrays, digits_dir)
+    )
     left_out = {"name": "digits", "fingerprint": digits.info.fingerprint}
     assert dataclasses.replace(images.info, **left_out) == digits.info
     for one, other in zip(collect(images), collect(digits), strict=True):

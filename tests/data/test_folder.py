@@ -223,3 +223,13 @@ def test_large_images_want_a_size(tmp_path):
         Image.new("RGB", (600, 20)).save(tmp_path / label / "0.png")
     with pytest.raises(ValueError, match=r"are of 20x600 pixels: set config.image_size"):
         data.load(f"folder:{tmp_path}")
+
+
+def test_a_jpeg_that_is_cut_off_is_left_out_by_its_name(tmp_path):
+    content = pictures.turned_jpeg(np.full((16, 24, 3), 90, np.uint8))
+    for number in range(16):
+        path = tmp_path / "ab"[number % 2] / f"{number}.jpg"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content if number != 3 else content[: -len(content) // 20])
+    info = data.load(f"folder:{tmp_path}").info
+    assert info.left_out == ("b/3.jpg",) and info.num_train > 8
