@@ -87,7 +87,7 @@ def test_a_solve_of_compiled_pieces(gradient, step_control, monkeypatch):
         monkeypatch.setattr(fusion, "_SMALLEST_SIZE", size)
         dynamics = ConvDynamics(4, groups=2, seed=1, dtype="float64")
         layer = HomoODE(
-            dynamics, "bosh3", gradient=gradient, step_control=step_control, dtype="float64"
+            dynamics, "heun_euler", gradient=gradient, step_control=step_control, dtype="float64"
         )
         keras.utils.set_random_seed(0)
         layer.build(x.shape)
@@ -136,15 +136,12 @@ def test_second_derivatives_of_compiled_steps(tableau, monkeypatch):
 
 @pytest.mark.parametrize("path", ["plain", "compiled"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float64"])
-@pytest.mark.parametrize("ratio", [1.0, 100.0, 1e3, 1e4])
-def test_no_digits_are_lost_where_the_mean_is_large(ratio, dtype, path, monkeypatch):
+def test_no_digits_are_lost_where_the_mean_is_large(dtype, path, monkeypatch):
     """Never more than ten times Keras's error, of values and gradients."""
     monkeypatch.setattr(fusion, "_SMALLEST_SIZE", 1 if path == "compiled" else 2**17)
-    x = tf.cast(normal(*SHAPE) + ratio, dtype)
     cotangent = normal(*SHAPE, seed=3)
 
-    def errors(make, dtype, x):
-        layer = make(dtype)
+    def traced(layer):
         layer.build(SHAPE)
 
         @tf.function
@@ -154,24 +151,20 @@ def test_no_digits_are_lost_where_the_mean_is_large(ratio, dtype, path, monkeypa
                 value = layer(x)
             return value, tape.gradient(value, x, tf.cast(cotangent, value.dtype))
 
-        return [tf.cast(v, tf.float64).numpy() for v in run(x)]
-
-    def ours(dtype):
-        return GroupNormalization(2, dtype=dtype)
-
-    def keras_layer(dtype):
-        return keras.layers.GroupNormalization(2, epsilon=1e-5, dtype=dtype)
+        return lambda x: [tf.cast(v, tf.float64).numpy() for v in run(x)]
 
     policy = "mixed_bfloat16" if dtype == "bfloat16" else dtype
-    # In extended precision, from the values as they were rounded.
-    exact = _exact(tf.cast(x, tf.float64).numpy(), cotangent.numpy(), groups=2)
+    ours = traced(GroupNormalization(2, dtype=policy))
+    keras_s = traced(keras.layers.GroupNormalization(2, epsilon=1e-5, dtype=policy))
     resolution = {"float32": 6e-8, "bfloat16": 4e-3, "float64": 1e-16}[dtype]
-    for mine, theirs, right in zip(
-        errors(ours, policy, x), errors(keras_layer, policy, x), exact, strict=True
-    ):
-        size = np.abs(right).max()
-        allowed = 10.0 * max(np.abs(theirs - right).max(), resolution * size)
-        assert np.abs(mine - right).max() <= allowed
+    for ratio in (1.0, 100.0, 1e3, 1e4):
+        x = tf.cast(normal(*SHAPE) + ratio, dtype)
+        # In extended precision, from the values as they were rounded.
+        exact = _exact(tf.cast(x, tf.float64).numpy(), cotangent.numpy(), groups=2)
+        for mine, theirs, right in zip(ours(x), keras_s(x), exact, strict=True):
+            size = np.abs(right).max()
+            allowed = 10.0 * max(np.abs(theirs - right).max(), resolution * size)
+            assert np.abs(mine - right).max() <= allowed, ratio
 
 
 def _exact(x, cotangent, groups):
