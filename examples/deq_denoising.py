@@ -86,7 +86,7 @@ def main(arguments: list[str] | None = None) -> float:
     seen, held_out = (blur(z) + tf.random.normal(z.shape, 0.0, NOISE) for z in (clean, truth))
 
     # The iteration starts at what was seen: its input.
-    trained = {"gradient": "jacobian_free", "jacobian_weight": 0.003}
+    trained = {"gradient": "implicit", "jacobian_weight": 0.003}
     layer = DEQ(Descent(), "anderson", 1e-2, 1e-3, initial_point="input", **trained)
     model = keras.Sequential([keras.Input((SIZE, SIZE, 1)), layer])
     rate = keras.optimizers.schedules.CosineDecay(4e-3, options.epochs * len(clean) // 16)

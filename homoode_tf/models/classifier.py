@@ -83,7 +83,7 @@ class ImageClassifier(keras.Model):
     def normalise(self, images: tf.Tensor) -> tf.Tensor:
         """Returns images of 0..255 as float32 with zero mean and unit deviation a channel."""
         # Of arrays and Keras's operations, so that it takes a `keras.Input` as well.
-        mean, std = np.float32(self.mean), np.float32(self.std)
+        mean, std = np.asarray(self.mean, "float32"), np.asarray(self.std, "float32")
         return (keras.ops.cast(images, "float32") / 255.0 - mean) / std
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
