@@ -13,7 +13,7 @@ SHORT = {
     "classifier": (["--epochs", "1", "--images", "200"], 0.0, 1.0),
     "deq_attention": (["--epochs", "1", "--images", "96"], 0.0, 1.0),
     "deq_denoising": (["--epochs", "1", "--pieces", "32"], -30.0, 10.0),
-    "fine_tuning": (["--epochs", "0.1", "--channels", "4", "--few", "4"], -1.0, 1.0),
+    "fine_tuning": (["--epochs", "0.1", "--channels", "4", "--few", "6"], -1.0, 1.0),
     # The integral of a density over nearly all of the plane.
     "ffjord": (["--epochs", "1"], 0.97, 1.01),
     "flow": (["--epochs", "1"], 0.1, 1.0),
@@ -24,8 +24,8 @@ SHORT = {
     "spiral": (["--epochs", "1"], 0.0, 10.0),
 }
 NOT_DRAWN = {"own_solver"}
-# Two runs from config to export.
-SLOW = {"fine_tuning"}
+# Two runs from config to export; a conversion; solves of many lengths.
+SLOW = {"deq_attention", "fine_tuning", "serve_onnx"}
 
 
 @pytest.mark.parametrize(
