@@ -236,7 +236,7 @@ def test_an_adjoint_solver_as_tfp_asks_for_it():
         (FOREIGN[1], "batch", [-0.5, -1.0]),
         (FOREIGN[1], "sample", [0.0, 0.5, 1.0]),
     ],
-    ids=str,
+    ids=["dopri-batch", "dopri-sample-back", "bdf-batch-back", "bdf-sample"],
 )
 def test_the_adjoint_by_any_solver(foreign, step_control, times):
     """z' = a z + b in two components: z(t) = e^(at) (z0 + b / a) - b / a."""
