@@ -343,4 +343,4 @@ class TestArguments:
         config = json.dumps(solvers.get("tsit5", **options).get_config())
         again = solvers.RungeKutta(**json.loads(config))
         assert json.dumps(again.get_config()) == config
-        assert type(again.settings.adjoint_solver) is type(adjoint_solver)
+        assert isinstance(again.settings.adjoint_solver, type(adjoint_solver))
