@@ -14,6 +14,7 @@ from configs import base
 
 def get_config() -> ConfigDict:
     config = base.get_config("cifar10")
+    config.normalization = "imagenet"  # As the authors' code does, however the images are given.
     config.augmentation.crop_padding = 4
     config.augmentation.flip_probability = 0.2
     return config

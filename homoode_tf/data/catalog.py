@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from homoode_tf.data.source import WAYS
+from homoode_tf.data.statistics import IMAGENET
 from homoode_tf.errors import InvalidValueError
 
 
@@ -44,7 +45,7 @@ _ENTRIES = (
         "svhn_cropped", (32, 32, 3), 10, (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970)
     ),
     # ImageNet's statistics and not CIFAR-10's own: the reference model normalises with them.
-    CatalogEntry("cifar10", (32, 32, 3), 10, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    CatalogEntry("cifar10", (32, 32, 3), 10, *IMAGENET),
     CatalogEntry("cifar100", (32, 32, 3), 100, (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)),
     CatalogEntry(
         "tiny_imagenet", (64, 64, 3), 200, (0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)

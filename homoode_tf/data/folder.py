@@ -122,9 +122,9 @@ def open_folder(
             for split in ("train", "validation", "test")
             if any(file.split == split for file in kept)
         },
-        None if known else lambda chosen: mean_and_deviation(of_train[chosen], shape),
-        hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest(),
-        tuple(sorted(damaged)) if not known else tuple(left_out),
+        statistics=None if known else lambda chosen: mean_and_deviation(of_train[chosen], shape),
+        fingerprint=hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest(),
+        left_out=tuple(sorted(damaged)) if not known else tuple(left_out),
     )
 
 

@@ -37,8 +37,8 @@ def load(
       data_dir: The folder of TFDS data sets; None is TFDS's default, `~/tensorflow_datasets`.
       known: The `info` that an earlier call gave. Images that have changed since are
         refused, and nothing is measured again.
-      **fields: `validation_fraction` (here 0.1), `test_fraction`, `image_size`, `cache_megabytes`:
-        as in a config.
+      **fields: `validation_fraction` (here 0.1), `test_fraction`, `image_size`, `normalization`,
+        `cache_megabytes`: as in a config.
 
     Returns:
       The data set.
@@ -63,7 +63,7 @@ def load(
                 f"image_size {settings.image_size} is not that of the data set, {tuple(size)}: "
                 "give it where the data set is made"
             )
-        return settings.dataset
+        return _with_its_own_figures(settings.dataset, settings)
     kind, _, rest = settings.dataset.partition(":")
     size = settings.image_size
     if kind == "folder":
@@ -77,7 +77,8 @@ def load(
     else:
         entry = catalog.find(settings.dataset)
         if entry.open_images is not None:
-            return entry.open_images(data_dir, settings.validation_fraction)
+            found = entry.open_images(data_dir, settings.validation_fraction)
+            return _with_its_own_figures(found, settings)
         builder = storage.open_prepared(settings.dataset, data_dir)
         source = tfds_source.open_tfds(settings.dataset, builder, size, entry)
     if known is not None and known.fingerprint not in ("", source.fingerprint):
@@ -86,6 +87,16 @@ def load(
             "begin another run with another --workdir"
         )
     return ImageData(source, settings, known)
+
+
+def _with_its_own_figures(images: ImageData, settings: DataSettings) -> ImageData:
+    if settings.normalization != "auto":
+        raise InvalidValueError(
+            f"normalization {settings.normalization!r} is asked for, but {images.info.name} brings "
+            "its mean and deviation along: set config.normalization=auto, and what it shall be "
+            "where the data set is made"
+        )
+    return images
 
 
 def from_datasets(

@@ -14,7 +14,7 @@ from homoode_tf.checks import check_integer
 from homoode_tf.data.augmentation import Augmentation
 from homoode_tf.data.settings import DataSettings
 from homoode_tf.data.source import Source, Statistics, in_parallel
-from homoode_tf.data.statistics import mean_and_deviation, sums, sums_of
+from homoode_tf.data.statistics import IMAGENET, mean_and_deviation, sums, sums_of
 from homoode_tf.errors import InvalidValueError
 
 # Which images are for validation is part of the experiment's definition: it does not change with
@@ -95,7 +95,7 @@ class ImageData:
             )
         self._read: dict[str, tuple[tf.Tensor, tf.Tensor]] = {}
         sizes = {f"num_{part}": indices.size for part, (_, indices) in self._parts.items()}
-        mean, std = (known.mean, known.std) if known else self._statistics(source)
+        mean, std = (known.mean, known.std) if known else self._statistics(source, settings)
         self.info = DataInfo(
             source.name,
             source.image_shape,
@@ -261,8 +261,17 @@ class ImageData:
             self._read[split] = _on_host(images), _on_host(labels)
         return self._read[split]
 
-    def _statistics(self, source: Source) -> Statistics:
-        """Mean and deviation over the images of the train split that are not for the test."""
+    def _statistics(self, source: Source, settings: DataSettings) -> Statistics:
+        """What the settings name, or that of the train split's images that are not for the test."""
+        given = {"imagenet": IMAGENET, "auto": source.known}.get(settings.normalization)
+        if given is not None:
+            if len(given[0]) != source.image_shape[-1]:
+                raise InvalidValueError(
+                    f"normalization {settings.normalization!r} has figures of {len(given[0])} "
+                    f"channels, but the images of {source.name} have {source.image_shape[-1]}: set "
+                    "config.normalization=measured"
+                )
+            return given
         parts = [where for part, where in self._parts.items() if part != "test"]
         chosen = np.sort(np.concatenate([indices for split, indices in parts if split == "train"]))
         if source.statistics is not None:

@@ -11,7 +11,7 @@ from homoode_tf.errors import InvalidTypeError, InvalidValueError
 from homoode_tf.settings import REQUIRED, Settings, group, not_negative, setting
 
 # What `load` takes beside the name.
-FIELDS = ("validation_fraction", "test_fraction", "image_size", "cache_megabytes")
+FIELDS = ("validation_fraction", "test_fraction", "image_size", "normalization", "cache_megabytes")
 
 
 def is_image_data(value: Any) -> bool:
@@ -60,6 +60,12 @@ class DataSettings(Settings):
         "(height, width) to which all images are resized and cropped; () leaves them.",
         check=_check_size,
         allowed=f"(), or two integers from {SMALLEST} to {LARGEST}",
+    )
+    normalization: str = setting(
+        "auto",
+        "Mean and deviation of the pixels. auto: the known ones of a set of `homoode_tf.data."
+        "names()`, else measured; measured: over the training images; imagenet: ImageNet's.",
+        choices=("auto", "measured", "imagenet"),
     )
     cache_megabytes: int = not_negative(
         2000, "Sets of more pixels than that are not kept in memory but read batch by batch."

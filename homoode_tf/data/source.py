@@ -48,8 +48,9 @@ class Source:
       image_shape: (height, width, channels) of what the splits read.
       class_names: The names, by label.
       splits: "train" and, where they exist, "validation" and "test".
-      statistics: From indices into the train split to mean and deviation a channel, pixels in
-        0..1, where these are known or cheaper to have than by reading the images.
+      known: Mean and deviation a channel, pixels in 0..1, where the set is a known one.
+      statistics: From indices into the train split to the same of these images, where that is
+        cheaper to have than by reading them.
       fingerprint: Changes with the images; empty where nothing can be said.
       left_out: What in it is not used, and why.
     """
@@ -58,6 +59,7 @@ class Source:
     image_shape: tuple[int, int, int]
     class_names: tuple[str, ...]
     splits: Mapping[str, Split]
+    known: Statistics | None = None
     statistics: Callable[[np.ndarray], Statistics] | None = None
     fingerprint: str = ""
     left_out: tuple[str, ...] = ()

@@ -10,6 +10,8 @@ from homoode_tf.data.source import in_parallel
 
 # The catalog's figures have as many digits; a set given in another way is normalised alike.
 _DIGITS = 4
+# (mean, deviation) of each colour over ImageNet's images.
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 # Of a channel that is the same in all images, by which nothing can be divided.
 _LEAST_DEVIATION = 1e-3
 

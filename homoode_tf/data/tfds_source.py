@@ -58,9 +58,9 @@ def open_tfds(
         for split in ("train", "validation", "test")
         if split in info.splits and info.splits[split].num_examples
     }
-    statistics = None if entry is None else lambda _: (entry.mean, entry.std)
+    known = None if entry is None else (entry.mean, entry.std)
     names = check_classes(name, label.names or list(map(str, range(label.num_classes))))
-    return Source(name, shape, names, splits, statistics, info.full_name)
+    return Source(name, shape, names, splits, known, fingerprint=info.full_name)
 
 
 def _split(

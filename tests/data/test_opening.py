@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from homoode_tf import data
+from homoode_tf.data import catalog
 from homoode_tf.data.settings import DataSettings
 
 
@@ -43,6 +45,22 @@ def test_a_name_of_the_catalog_in_another_size(digits_dir, digits):
     ((small, same),) = digits.train_batches(64, **given)
     np.testing.assert_array_equal(labels, same)
     np.testing.assert_array_equal(images, data.resize_and_crop(small, (16, 12), 1))
+
+
+def test_normalization_is_as_it_was_asked_for(digits_dir, digits, tmp_path, monkeypatch):
+    told = dataclasses.replace(catalog.find("digits"), mean=(0.5,))
+    monkeypatch.setitem(catalog._CATALOG, "digits", told)
+    assert data.load("digits", data_dir=digits_dir).info.mean == (0.5,)
+    measured = data.load("digits", data_dir=digits_dir, normalization="measured").info
+    assert (measured.mean, measured.std) == (digits.info.mean, digits.info.std)
+    with pytest.raises(ValueError, match=r"figures of 3 channels, .* have 1: set config"):
+        data.load("digits", data_dir=digits_dir, normalization="imagenet")
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "own.npz", x_train=pixels, y_train=np.arange(20) % 2)
+    own = data.load(f"npz:{tmp_path}/own.npz", normalization="imagenet").info
+    assert (own.mean, own.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    with pytest.raises(ValueError, match="digits brings its mean and deviation along"):
+        data.load(digits, normalization="measured")
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,7 @@ _CHOICES = {
     "adamm SGD": "optimizer.name",
     "image Sample": "export_step_control",
     "float16 bfloat16": "export_precision",
+    "ImageNet own": "normalization",
 }
 _FLAGS = "model.synchronized_batch_norm whitened_stem jit_compile optimizer.nesterov"
 
