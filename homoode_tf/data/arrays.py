@@ -79,7 +79,7 @@ def open_npz(path: str, image_size: Sequence[int]) -> Source:
         places = None
         if offset is not None:
             row = int(np.prod(own[1:]))
-            places = records.of_array(path, os.path.getsize(path), offset, own[0], row)
+            places = records.of_array(path, offset, own[0], row)
         splits[split] = _split(arrays, f"x_{split}", labels[split], own, places, shape)
     fingerprint = " ".join(f"{key}:{members[key].CRC:08x}" for key in sorted(members))
     return Source(name, shape, names, splits, fingerprint=fingerprint)

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import os
 import pathlib
 import struct
@@ -24,33 +23,29 @@ class Records:
 
     Attributes:
       paths: The files.
-      sizes: Their sizes, int64 (files,).
       files: Which of them each record is in, int64 (records,).
       offsets: Where its bytes begin, int64 (records,).
       lengths: Their number, int64 (records,).
     """
 
     paths: Sequence[str]
-    sizes: np.ndarray
     files: np.ndarray
     offsets: np.ndarray
     lengths: np.ndarray
 
     def read(self, index: tf.Tensor) -> tf.Tensor:
         """Returns the bytes of a record, a scalar string, within a graph."""
-        paths, sizes, files, offsets, lengths = self._tensors
-        file, offset, length = files[index], offsets[index], lengths[index]
-        found = tf.data.FixedLengthRecordDataset(
-            paths[file], length, offset, sizes[file] - offset - length, buffer_size=length
-        )
-        return found.get_single_element()
+        # TensorFlow's own readers go through a file from its beginning to get anywhere.
+        found = tf.numpy_function(self._read, [index], tf.string, stateful=False)
+        return tf.ensure_shape(found, [])
 
-    @functools.cached_property
-    def _tensors(self) -> list[tf.Tensor]:
-        # Outside of any graph, in which they would be copied.
-        with tf.init_scope(), tf.device("CPU:0"):
-            columns = (self.paths, self.sizes, self.files, self.offsets, self.lengths)
-            return [tf.constant(column) for column in columns]
+    def _read(self, index: np.ndarray) -> bytes:
+        path, length = self.paths[self.files[index]], self.lengths[index]
+        with open(path, "rb", buffering=0) as file:
+            found = os.pread(file.fileno(), length, self.offsets[index])
+        if len(found) < length:
+            raise OSError(f"{path} is cut off")
+        return found
 
     def interleaved(self, cycle_length: int, block_length: int) -> Records:
         """Returns them in the order in which `tf.data.Dataset.interleave` reads the files."""
@@ -65,7 +60,7 @@ class Records:
         )
         chosen = np.concatenate(list(order.batch(_BATCH).as_numpy_iterator()))
         columns = (self.files[chosen], self.offsets[chosen], self.lengths[chosen])
-        return Records(self.paths, self.sizes, *columns)
+        return Records(self.paths, *columns)
 
 
 def of_tfrecords(paths: Sequence[pathlib.Path]) -> Records:
@@ -74,24 +69,24 @@ def of_tfrecords(paths: Sequence[pathlib.Path]) -> Records:
     Raises:
       OSError: A file ends within a record.
     """
-    sizes, places = [], []
+    places: list[tuple[int, int, int]] = []
     for number, path in enumerate(paths):
         with path.open("rb") as file:
-            sizes.append(file.seek(0, 2))
+            size = file.seek(0, 2)
             position = file.seek(0)
-            while position < sizes[-1]:
+            while position < size:
                 head = file.read(8)
-                length = struct.unpack("<Q", head)[0] if len(head) == 8 else sizes[-1]
+                length = struct.unpack("<Q", head)[0] if len(head) == 8 else size
                 places.append((number, position + _BEFORE, length))
                 position = file.seek(position + _BEFORE + length + _BEHIND)
-            if position > sizes[-1]:
+            if position > size:
                 raise OSError(f"{path} is cut off")
     columns = np.array(places, np.int64).reshape(-1, 3).T
-    return Records([os.fspath(path) for path in paths], np.array(sizes, np.int64), *columns)
+    return Records([os.fspath(path) for path in paths], *columns)
 
 
-def of_array(path: str, size: int, offset: int, number: int, length: int) -> Records:
+def of_array(path: str, offset: int, number: int, length: int) -> Records:
     """The rows of an array that lies in a file, each of `length` bytes."""
     offsets = offset + length * np.arange(number, dtype=np.int64)
     files, lengths = np.zeros(number, np.int64), np.full(number, length, np.int64)
-    return Records([path], np.array([size], np.int64), files, offsets, lengths)
+    return Records([path], files, offsets, lengths)
