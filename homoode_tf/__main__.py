@@ -6,7 +6,7 @@ import argparse
 from homoode_tf import __version__, commands
 
 if __name__ == "__main__":
-    names = ("train", "compare", "plot", "predict", "convert")
+    names = ("train", "compare", "plot", "predict", "convert", "weights")
     lines = [f"  homoode-{name:9}{getattr(commands, name).__doc__}" for name in names]
     parser = argparse.ArgumentParser(
         "python -m homoode_tf",

@@ -38,6 +38,11 @@ def predict() -> None:
     _start("homoode_tf.serving.predict.command")
 
 
+def weights() -> None:
+    """Lists, evaluates or exports the weights that ship with the package."""
+    _start("homoode_tf.report.weights.command")
+
+
 def convert() -> None:
     """Converts an exported model to LiteRT or ONNX."""
     _start("homoode_tf.serving.convert.command")

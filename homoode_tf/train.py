@@ -49,7 +49,7 @@ _DATA_DIR = flags.DEFINE_string(
 _INIT_FROM = flags.DEFINE_string(
     "init_from",
     None,
-    "The same as --config.init_from: a run, or a .keras file, to start from.",
+    "The same as --config.init_from: a run, a .keras file or pretrained weights to start from.",
     FLAGS,
 )
 flags.register_validator("workdir", lambda value: value != "", "It must not be empty.", FLAGS)

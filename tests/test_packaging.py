@@ -27,10 +27,17 @@ def test_the_recipes_are_where_the_package_looks_for_them(package):
     assert set(package.packages) == {*names, "homoode_tf.recipes.configs"}
 
 
+def test_the_weights_that_ship_are_installed(package):
+    patterns = package.package_data["homoode_tf.models.weights"]
+    folder = ROOT / "homoode_tf" / "models" / "weights"
+    installed = {path.name for pattern in patterns for path in folder.glob(pattern)}
+    assert installed == {path.name for path in folder.iterdir() if path.is_file()} - {"__init__.py"}
+
+
 def test_every_command_is_there(package):
     lines = package.entry_points["console_scripts"]
     commands = dict(re.split(r"\s*=\s*", line) for line in lines)
-    names = ("train", "compare", "plot", "predict", "convert")
+    names = ("train", "compare", "plot", "predict", "convert", "weights")
     assert set(commands) == {f"homoode-{name}" for name in names}
     for place in commands.values():
         module, _, function = place.partition(":")

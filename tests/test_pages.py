@@ -25,7 +25,7 @@ from PIL import Image
 
 import homoode_tf.data.__main__
 from configs import digits
-from homoode_tf import command_line, data, training
+from homoode_tf import command_line, data, models, training
 from homoode_tf.layers import DenseDynamics, HomoODE
 from homoode_tf.report.compare import curves, experiment, member_processes
 from homoode_tf.report.plot import run_report
@@ -85,7 +85,8 @@ def place(small_run, tmp_path, monkeypatch):
         if str(settings.dataset).startswith(("folder:", "npz:")):
             fields = {name: config[name] for name in data.FIELDS}
             assert data.load(settings.dataset, data_dir=data_dir, **fields).info.num_train
-        assert not settings.init_from or Workdir(settings.init_from).read_result()
+        start = settings.init_from
+        assert start in ("", *models.pretrained_names()) or Workdir(start).read_result()
         shutil.copytree(small_run, workdir, dirs_exist_ok=True)
 
     def train_members(members, *_):
@@ -142,8 +143,8 @@ def python(arguments, monkeypatch):
         status(fresh("homoode_tf.report.compare.command").start)
     elif name.startswith("homoode_tf.") and not flags:
         assert importlib.util.find_spec(name)  # its name in a sentence
-    elif name in (f"homoode_tf.{command}" for command in ("predict", "convert", "plot")):
-        floor = "report" if name.endswith("plot") else "serving"
+    elif name in (f"homoode_tf.{command}" for command in ("predict", "convert", "plot", "weights")):
+        floor = "serving" if name.endswith(("predict", "convert")) else "report"
         command = importlib.import_module(f"homoode_tf.{floor}.{name.rpartition('.')[2]}.command")
         assert command.main(flags) == 0
     elif name == "homoode_tf.data":

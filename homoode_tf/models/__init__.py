@@ -6,6 +6,7 @@ from homoode_tf.models.classifier import ImageClassifier
 from homoode_tf.models.head import Head
 from homoode_tf.models.settings import DYNAMICS, LAYERS, ModelSettings
 from homoode_tf.models.stem import Stem
+from homoode_tf.models.weights import pretrained, pretrained_card, pretrained_names
 from homoode_tf.settings import MissingFieldError
 
 __all__ = [
@@ -17,4 +18,7 @@ __all__ = [
     "ModelSettings",
     "Stem",
     "build",
+    "pretrained",
+    "pretrained_card",
+    "pretrained_names",
 ]

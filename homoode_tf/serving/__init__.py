@@ -3,7 +3,8 @@
 
 `export` writes a SavedModel, which needs nothing of this package to run; `checksums` describes its
 files, so that a damaged one is found out. `predict` asks it about arrays and image files, and
-`convert` makes LiteRT and ONNX files of it; each is a command, too. Only `export` knows Keras.
+`convert` makes LiteRT and ONNX files of it; each is a command, too. Only `export` and
+`pretrained`, which exports the weights that ship, know Keras.
 """
 
 import importlib

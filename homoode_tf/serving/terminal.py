@@ -16,10 +16,12 @@ _INTERRUPTED, _BROKEN_PIPE = 128 + 2, 128 + 13
 
 
 def parser(module: str, description: str) -> argparse.ArgumentParser:
-    """Returns a parser that knows the flag of every command here, `--saved_model`."""
+    """Returns a parser that knows the flags of every command here, which say the model."""
     made = argparse.ArgumentParser(prog=program.name(module), description=description)
-    meaning = "the exported model's folder"
-    made.add_argument("--saved_model", required=True, metavar="DIR", help=meaning)
+    model = made.add_mutually_exclusive_group(required=True)
+    model.add_argument("--saved_model", metavar="DIR", help="the exported model's folder")
+    meaning = "instead of it, weights that ship with the package; homoode-weights lists them"
+    model.add_argument("--pretrained", metavar="NAME", help=meaning)
     return made
 
 

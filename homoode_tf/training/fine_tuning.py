@@ -9,6 +9,7 @@ import keras
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.models import ImageClassifier
 from homoode_tf.models.saved import load
+from homoode_tf.models.weights import path_or_pretrained, pretrained_names
 
 # Variables that count or remember for one run; not every solver has them.
 _OF_A_RUN = ("forward_nfe", "backward_nfe", "step_size", "residual")
@@ -44,7 +45,8 @@ def start_from(model: ImageClassifier, source: str, frozen: Collection[str] = ()
 
     Args:
         model: The classifier to be trained, built.
-        source: What `models.saved.load` reads: the folder of a run, or a `.keras` file.
+        source: What `models.saved.load` reads, the folder of a run or a `.keras` file; or the name
+            of pretrained weights.
         frozen: The parts that will not be trained.
 
     Returns:
@@ -54,10 +56,12 @@ def start_from(model: ImageClassifier, source: str, frozen: Collection[str] = ()
         InvalidValueError: If there is no such model, a part does not fit, or the head starts anew
             and is frozen.
     """
+    path = path_or_pretrained(source)
     try:
-        given = load(source)
+        given = load(path)
     except InvalidValueError as error:
-        raise InvalidValueError(f"config.init_from: {error}") from error
+        names = "" if path.exists() else f" Pretrained are: {', '.join(pretrained_names())}."
+        raise InvalidValueError(f"config.init_from: {error}{names}") from error
     if not isinstance(given, ImageClassifier):
         raise InvalidValueError(
             f"config.init_from must be an ImageClassifier, as a run keeps it; {source} holds a "
@@ -87,7 +91,7 @@ def start_from(model: ImageClassifier, source: str, frozen: Collection[str] = ()
     for variable, value in pairs:
         variable.assign(value.numpy())
     head = "; the head starts anew, its classes are others" if anew else ""
-    return f"Starting with the weights of {source}{head}."
+    return f"Starting with the weights of {path}{head}."
 
 
 def _classes_differ(one: ImageClassifier, other: ImageClassifier) -> bool:

@@ -78,10 +78,10 @@ class TrainingSettings(DataSettings):
     model: ModelSettings = group(ModelSettings)
     init_from: str = setting(
         "",
-        "Folder of a run, or a `.keras` file, whose weights this one starts with; the head starts "
-        "anew where its classes are others.",
+        "Folder of a run, a `.keras` file, or the name of pretrained weights, with which this one "
+        "starts; the head starts anew where its classes are others.",
         check=_check_text,
-        allowed="a path, or nothing",
+        allowed="a path, a name, or nothing",
     )
     freeze: tuple = setting(
         (),

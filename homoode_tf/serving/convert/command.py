@@ -12,7 +12,7 @@ installed.
 
 from collections.abc import Sequence
 
-from homoode_tf.serving import terminal
+from homoode_tf.serving import pretrained, terminal
 from homoode_tf.serving.convert.conversion import FORMATS, QUANTIZATIONS, convert
 
 _MODULE = "homoode_tf.convert"
@@ -38,8 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     def command() -> int:
-        names = ("saved_model", "output", "format", "tolerance", "quantize")
-        done = convert(*(getattr(options, name) for name in names))
+        names = ("output", "format", "tolerance", "quantize")
+        with pretrained.saved_model(options) as directory:
+            done = convert(directory, *(getattr(options, name) for name in names))
         print(
             f"{done.path}: {done.size / 1024:,.0f} KiB; largest difference from the SavedModel "
             f"{done.max_difference:.1e} on {done.num_images} images."

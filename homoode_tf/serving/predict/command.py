@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Classifies image files: `python -m homoode_tf.predict --saved_model DIR image.png folder/ ...`.
 
+`--pretrained NAME` instead of `--saved_model DIR` asks a model that ships with the package.
+
 Answers go to the standard output, in the order of the paths, batch by batch. A file that gives no
 image is reported on the standard error as `path: reason`, and the rest is done. Ends with status 0
 if every file was classified, 1 if one was not, and 2 if nothing could be done: a wrong flag, or no
@@ -20,7 +22,7 @@ import numpy as np
 import tqdm
 
 from homoode_tf.errors import InvalidValueError
-from homoode_tf.serving import terminal
+from homoode_tf.serving import pretrained, terminal
 from homoode_tf.serving.predict import images, output
 from homoode_tf.serving.predict.served_model import PredictionError, Predictions, ServedModel
 
@@ -62,7 +64,8 @@ def _classify(options: argparse.Namespace) -> int:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="backslashreplace")
-    run = _Run(ServedModel(options.saved_model), options)
+    with pretrained.saved_model(options) as directory:
+        run = _Run(ServedModel(directory), options)
     with warnings.catch_warnings():
         # Of Pillow, about files that it reads all the same.
         warnings.simplefilter("ignore")

@@ -270,9 +270,14 @@ def default_name(recipe: str, changes: Mapping[str, Any]) -> str:
 
 def digest(config: Mapping[str, Any]) -> str:
     """Returns what tells a config from others: the SHA-256 of the fields not at their defaults."""
+    return _sum_of(not_at_defaults(config))
+
+
+def not_at_defaults(config: Mapping[str, Any]) -> dict[str, str]:
+    """Returns these fields of a config under dotted names, their values as JSON text."""
     defaults = flatten(plain(TrainingSettings.complete({})))
     fields = flatten(TrainingSettings.complete(plain(config)))
-    return _sum_of({name: text for name, text in fields.items() if defaults.get(name) != text})
+    return {name: text for name, text in fields.items() if defaults.get(name) != text}
 
 
 def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
