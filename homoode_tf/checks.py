@@ -48,6 +48,22 @@ def check_number(
     _check(name, value, "a number", numbers.Real, _LARGEST_NUMBER, limits, optional)
 
 
+def numbers_of(name: str, values: Any) -> list[float]:
+    """Returns what is a list, array or tensor of numbers, as a list of them.
+
+    Raises:
+        InvalidTypeError: If it is something else.
+        InvalidValueError: If a number is not finite.
+    """
+    # As objects, so that lists of several lengths are seen for what they are.
+    values = np.asarray(values, object).tolist()
+    if not isinstance(values, list):
+        raise InvalidTypeError(f"{name} must be a list of numbers, got {values!r}.")
+    for index, value in enumerate(values):
+        check_number(f"{name}[{index}]", value)
+    return [float(value) for value in values]
+
+
 def check_integer(
     name: str,
     value: Any,

@@ -13,13 +13,19 @@ from homoode_tf.errors import InvalidTypeError, InvalidValueError
 TIME = ("t", "time")
 
 
+def are_swapped(names: list[str], takes_time: bool, needed: int) -> bool:
+    """Whether names tell of another order than t, z, x: what they stand for would be mistaken."""
+    return any(name in TIME for name in names[1:]) or names[takes_time:needed] == ["x", "z"]
+
+
 def as_layer(dynamics: Any, has_condition: bool) -> keras.layers.Layer:
     """Returns dynamics as a Keras layer that is called as dynamics(t, z, x), dynamics(z, x), ...
 
     Raises:
         InvalidValueError: If it is a functional model of another number of inputs.
     """
-    if not isinstance(dynamics, keras.Model) or getattr(dynamics, "inputs", None) is None:
+    is_functional = isinstance(dynamics, keras.Model) and not isinstance(dynamics, keras.Sequential)
+    if not is_functional or getattr(dynamics, "inputs", None) is None:
         return dynamics
     arguments = dynamics.input
     # What is no list of arguments is the state: one tensor, or a dictionary of several.
@@ -40,7 +46,7 @@ class ModelDynamics(keras.layers.Layer):
         **kwargs: Keras layer arguments.
 
     Raises:
-        InvalidValueError: If it has another number of inputs.
+        InvalidValueError: If it has another number of inputs, or their names another order.
     """
 
     def __init__(self, model: keras.Model, has_condition: bool, **kwargs):
@@ -50,7 +56,8 @@ class ModelDynamics(keras.layers.Layer):
         self.model, self.has_condition = model, has_condition
         self.takes_time = names[0] in TIME
         expected = ["z", "x"] if has_condition else ["z"]
-        if len(names) != len(expected) + self.takes_time:
+        needed = len(expected) + self.takes_time
+        if len(names) != needed or are_swapped(names, self.takes_time, needed):
             raise InvalidValueError(
                 f"A functional model as dynamics must have the inputs ({', '.join(expected)}) or "
                 f"(t, {', '.join(expected)}), the time being named 't', in this order, got "
@@ -86,11 +93,11 @@ class FunctionDynamics(keras.layers.Layer):
     Args:
         function: Called as the dynamics of a layer are; it may take `training`, too.
         variables: The `keras.Variable`s that it uses and that are to be trained and saved with the
-            layer. A variable that it uses without its being given is refused.
+            layer. A trainable one that it uses without its being given is refused.
         **kwargs: Keras layer arguments.
 
     Raises:
-        InvalidTypeError: If a variable is none of Keras's.
+        InvalidTypeError: If the function is none, or a variable none of Keras's.
 
     Example:
         >>> rate = keras.Variable(-0.5)
@@ -101,11 +108,13 @@ class FunctionDynamics(keras.layers.Layer):
 
     def __init__(self, function: Callable, variables: Sequence[keras.Variable] = (), **kwargs):
         super().__init__(**kwargs)
-        for variable in variables:
-            if not isinstance(variable, keras.Variable):
+        if not callable(function):
+            raise InvalidTypeError(f"function must be one of (z), (t, z), ..., got {function!r}.")
+        for variable in [variables] if hasattr(variables, "dtype") else variables:
+            if variable is variables or not isinstance(variable, keras.Variable):
                 raise InvalidTypeError(
-                    f"variables must be of keras.Variable, got {variable!r}: a layer trains and "
-                    "saves no others."
+                    f"variables must be a list of keras.Variable, got {variable!r}: a layer trains "
+                    "and saves no others."
                 )
         self.function, self.given = function, list(variables)
         self.takes_training = "training" in inspect.signature(function).parameters

@@ -273,8 +273,7 @@ def _takes_time(dynamics: keras.layers.Layer, has_condition: bool) -> bool:
     takes_time = bool(names) and names[0] in _TIME
     needed = 1 + has_condition + takes_time
     required = [p for p in parameters if p.default is p.empty]
-    # Names that tell of another order: what they stand for would be mistaken without a word.
-    swapped = any(name in _TIME for name in names[1:]) or names[takes_time:needed] == ["x", "z"]
+    swapped = given_dynamics.are_swapped(names, takes_time, needed)
     if len(names) < needed or len(required) > needed or swapped:
         raise InvalidValueError(
             f"dynamics must have call(self, {expected}) or call(self, t, {expected}), in this "

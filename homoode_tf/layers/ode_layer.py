@@ -92,7 +92,7 @@ class ODELayer(ImplicitLayer):
         super().__init__(dynamics, **kwargs)
         checks.check_number("initial_time", initial_time)
         checks.check_flag("learn_final_time", learn_final_time)
-        self.times = _check_times(times, final_time, learn_final_time)
+        self.times = _check_times(times, initial_time, final_time, learn_final_time)
         if times is None:
             checks.check_number("final_time", final_time, above=initial_time or 0)
         self.initial_time, self.learn_final_time = float(initial_time), learn_final_time
@@ -114,14 +114,10 @@ class ODELayer(ImplicitLayer):
     @property
     def supports_jit(self) -> bool:
         """Whether XLA can compile the backward pass; Keras asks where it is to compile a model."""
-        supported = getattr(self.solver, "gradient_compiles", True)
-        if not supported:
-            warnings.warn(
-                f"{self.name!r} is not compiled by XLA, which must know how many steps it stores: "
-                "set max_num_steps to at most 1024 (64, say), or gradient='adjoint'.",
-                stacklevel=2,
-            )
-        return supported
+        advice = solving.to_compile(self.solver)
+        if advice:
+            warnings.warn(f"{self.name!r} is not compiled. {advice}.", stacklevel=2)
+        return not advice
 
     @supports_jit.setter
     def supports_jit(self, value: bool) -> None:
@@ -162,7 +158,7 @@ class ODELayer(ImplicitLayer):
         spec = super().compute_output_spec(inputs, *args, **kwargs)
         if times is None:
             return spec
-        number = times.shape[-1] if hasattr(times, "shape") else np.shape(times)[-1]
+        number = _as_times(times, self.state_dtype).shape[-1]
         shape = _with_times(self.state_shape(structure.shapes(inputs)), number)
         return structure.symbolic(shape, self.compute_dtype)
 
@@ -248,7 +244,7 @@ class ODELayer(ImplicitLayer):
             initial_time=tf.constant(self.initial_time, self.state_dtype),
             initial_state=state,
             structure=tf.nest.map_structure(lambda _: None, start),
-            solution_times=statement.as_times(times, self.state_dtype),
+            solution_times=_as_times(times, self.state_dtype),
             every_step=every_step,
             differentiable_times=differentiable,
             on_backward=on_backward,
@@ -345,18 +341,27 @@ def _with_times(shape: Any, number: int) -> Any:
     return structure.map_shapes(lambda each: (each[0], number, *each[1:]), shape)
 
 
-def _check_times(times: Any, final_time: float, learned: bool) -> list[float] | None:
+def _as_times(times: Any, dtype: tf.DType) -> Any:
+    """Times of all samples or of each one's own, as a tensor, symbolic ones as they are."""
+    if not isinstance(times, keras.KerasTensor):
+        times = statement.as_times(times, dtype)
+    if tf.TensorShape(times.shape).rank not in (1, 2):
+        raise InvalidValueError(
+            "times must be a list of numbers, or of shape (batch, times) with "
+            f"step_control='sample', got shape {times.shape}."
+        )
+    return times
+
+
+def _check_times(times: Any, start: float, final_time: float, learned: bool) -> list[float] | None:
     """The fixed times of a layer, as numbers."""
     if times is None:
         return None
-    times = np.asarray(times).tolist()
-    if not isinstance(times, list) or not times:
-        raise InvalidValueError(f"times must be a list of numbers, got {times!r}.")
-    for index, time in enumerate(times):
-        checks.check_number(f"times[{index}]", time)
+    times = checks.numbers_of("times", times)
+    statement.check_order("times", start, np.asarray(times))
     if learned or final_time not in (1.0, times[-1]):
         raise InvalidValueError(
             f"final_time={final_time} and learn_final_time have no meaning beside times, whose "
             "last is the final one."
         )
-    return [float(time) for time in times]
+    return times

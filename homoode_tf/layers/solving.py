@@ -12,6 +12,7 @@ from homoode_tf.errors import InvalidValueError
 from homoode_tf.solvers.ode import events, rescaling, tolerances
 from homoode_tf.solvers.ode.problem import Problem
 from homoode_tf.solvers.ode.results import Solution
+from homoode_tf.solvers.ode.settings import TO_COMPILE
 
 # What a solver that a layer is given by name has, unless the layer's arguments say otherwise.
 _DEFAULTS = {"rtol": 1e-3, "atol": 1e-3, "gradient": "checkpoint"}
@@ -38,6 +39,13 @@ def make_solver(solver: Any, settings: Mapping[str, Any]) -> tfp.math.ode.Solver
             looser = tolerances.multiplied(settings[name], _ADJOINT_FACTOR)
             settings.setdefault(f"adjoint_{name}", looser)
     return solvers.get(solver, **settings)
+
+
+def to_compile(solver: tfp.math.ode.Solver) -> str:
+    """What to do so that XLA can compile a solve and its gradient; "" where it can."""
+    if isinstance(solver, tfp.math.ode.BDF):
+        return "XLA cannot compile 'bdf': take an explicit solver, such as 'dopri5'"
+    return "" if getattr(solver, "gradient_compiles", True) else TO_COMPILE
 
 
 def by_sample(solver: tfp.math.ode.Solver, problem: Problem) -> tuple[tfp.math.ode.Solver, Problem]:

@@ -8,6 +8,9 @@ from typing import Any
 import tensorflow as tf
 from tensorflow.python.eager import forwardprop_util
 
+# TensorFlow has no public way to ask whether XLA will compile a graph.
+from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
 from homoode_tf.errors import UserError
 
 
@@ -35,6 +38,11 @@ def is_vectorizing() -> bool:
             return True
         graph = getattr(graph, "outer_graph", None)
     return False
+
+
+def is_compiled() -> bool:
+    """Whether XLA will compile the graph that is being made."""
+    return GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph())
 
 
 def refuse_forward_mode(tensors: Sequence[tf.Tensor]) -> None:

@@ -202,4 +202,5 @@ class Run:
         def meet():
             self.strategy.run(lambda: sum_over_replicas([1.0]))
 
-        meet()
+        # Called as it is, TensorFlow would take the functions of several runs for one retraced.
+        meet.get_concrete_function()()

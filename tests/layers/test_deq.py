@@ -49,6 +49,18 @@ def test_a_map_without_a_fixed_point_warns_and_goes_on():
         DEQ(Expanding(), max_num_iterations=10, on_failure="raise")(random(2, 4))
 
 
+def test_a_graph_warns_once_and_xla_not_at_all(capfd):
+    x = random(8, 4)
+    for jit_compile, number in [(False, 1), (True, 0)]:
+        model = keras.Sequential([keras.Input((4,)), DEQ(Expanding(), max_num_iterations=3)])
+        model.compile("sgd", "mse", jit_compile=jit_compile)
+        model.fit(x, x, batch_size=2, epochs=2, verbose=0)
+        assert capfd.readouterr().err.count("did not converge") == number
+    layer = DEQ(Expanding(), max_num_iterations=3, on_failure="raise")
+    layer.build((8, 4))
+    assert np.isnan(tf.function(layer, jit_compile=True, autograph=False)(x)).all()
+
+
 def test_jacobian_weight_adds_a_loss_that_training_lowers():
     x = random(64, 4)
 

@@ -109,6 +109,15 @@ def test_a_function_with_its_variables_trains():
         layer.get_config()
 
 
+def test_a_sequential_model():
+    dense = keras.layers.Dense(2)
+    layer = NeuralODE(keras.Sequential([keras.Input((2,)), dense]))
+    x = tf.constant([[0.5, -1.0], [1.0, 0.3]])
+    np.testing.assert_array_equal(layer(x), NeuralODE(dense)(x))
+    with pytest.raises(ValueError, match=r"must have call\(self, z, x\)"):
+        HomoODE(keras.Sequential([keras.Input((2,)), dense]))
+
+
 def test_what_is_no_dynamics_is_refused():
     with pytest.raises(ValueError, match=r"must have the inputs \(z, x\) or \(t, z, x\), .* got"):
         HomoODE(functional("a", "b", "c"))
@@ -118,7 +127,7 @@ def test_what_is_no_dynamics_is_refused():
         NeuralODE(lambda z: z)
     with pytest.raises(ValueError, match=r"must have call\(self, z, x\)"):
         HomoODE(FunctionDynamics(lambda z: z))
-    with pytest.raises(ValueError, match="variables must be of keras.Variable"):
+    with pytest.raises(ValueError, match="variables must be a list of keras.Variable"):
         FunctionDynamics(lambda z: z, [tf.Variable(1.0)])
     rate = keras.Variable(0.5, name="rate")
     with pytest.raises(ValueError, match="uses the variable 'rate"):

@@ -137,7 +137,7 @@ def test_a_layer_solves_to_an_event(step_control):
         ({"initial_time": 1.0}, None, "final_time must be a number above 1.0, got 1.0"),
         ({}, [[0.5], [1.0]], "need step_control='sample' and no stop_times"),
         ({"step_control": "sample"}, [[0.5]] * 3, r"times must be of shape \(times,\) or \(2, tim"),
-        ({}, [[[0.5]]], "solution_times must have rank 1"),
+        ({}, [[[0.5]]], r"times must be a list of numbers, or of shape \(batch, times\)"),
         ({"solver": "rk4", "num_steps": 2}, [0.5, 0.3], "must be finite and increase"),
     ],
 )
@@ -162,13 +162,37 @@ def test_times_that_keras_has_rounded_are_refused():
     assert layer(X, times=[0.1, 0.2]).shape == (2, 2, 2)
 
 
-def test_xla_says_what_to_set():
+MAKERS = {
+    "neural": lambda **options: NeuralODE(DenseDynamics(2), **options),
+    "augmented": lambda **options: AugmentedNeuralODE(DenseDynamics(3), 1, **options),
+    "homoode": lambda **options: HomoODE(DenseDynamics(2), **options),
+}
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_xla_says_what_to_set(make):
     def compiled(**settings):
-        layer = NeuralODE(DenseDynamics(2), **settings)
-        model = keras.Sequential([keras.Input((2,)), layer])
+        model = keras.Sequential([keras.Input((2,)), make(**settings)])
         model.compile("sgd", "mse", jit_compile=True)
         return model.jit_compile
 
     with pytest.warns(UserWarning, match="set max_num_steps to at most 1024"):
         assert not compiled()
+    with pytest.warns(UserWarning, match="XLA cannot compile 'bdf': take an explicit solver"):
+        assert not compiled(solver="bdf")
     assert compiled(max_num_steps=64) and compiled(gradient="adjoint")
+
+
+def test_xla_says_so_in_a_function_too():
+    layer, x = NeuralODE(DenseDynamics(2)), tf.ones([1, 2])
+    layer(x)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def gradient():
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(layer(x))
+        return tape.gradient(loss, x)
+
+    with pytest.raises(NotImplementedError, match="set max_num_steps to at most 1024"):
+        gradient()

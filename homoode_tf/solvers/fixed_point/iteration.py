@@ -53,8 +53,9 @@ class FixedPointSolver(abc.ABC):
       rtol: Relative tolerance.
       atol: Absolute tolerance.
       max_num_iterations: Largest number of iterations.
-      on_failure: "warn" (eagerly by `FixedPointWarning`, in a graph by a line on the standard error
-        stream), "raise", or "return" without a word.
+      on_failure: "warn" (eagerly by `FixedPointWarning`, in a graph by one line on the standard
+        error stream, compiled by XLA not at all), "raise" (NaN where XLA compiles), or "return"
+        without a word.
 
     Raises:
       ValueError: If an argument has a value that is not allowed.
@@ -161,8 +162,7 @@ class FixedPointSolver(abc.ABC):
         state = tf.reshape(results.state, shape)
         state.set_shape(initial_state.shape)
         results = results._replace(state=state)
-        report_failure(results, self.name, self.on_failure)
-        return results
+        return report_failure(results, self.name, self.on_failure)
 
     def _iterate(self, fn: Map, state: tf.Tensor) -> FixedPointResults:
         batch = tf.shape(state)[:1]

@@ -2,13 +2,14 @@
 """How a fixed-point solve ended: its results, the status codes, and the warnings made of them."""
 
 import enum
-import sys
+import functools
 import warnings
 from typing import NamedTuple
 
 import tensorflow as tf
 
 from homoode_tf.errors import UserError
+from homoode_tf.solvers import tracing
 
 ON_FAILURE = ("warn", "raise", "return")
 
@@ -62,19 +63,25 @@ class FixedPointResults(NamedTuple):
         return tf.reduce_all(self.status >= 0)
 
 
-def report_failure(results: FixedPointResults, name: str, on_failure: str) -> None:
-    """Warns of samples that failed, or raises, as `on_failure` says.
+def report_failure(results: FixedPointResults, name: str, on_failure: str) -> FixedPointResults:
+    """Warns of samples that failed, or raises, as `on_failure` says; returns the results.
 
-    A graph warns by a line on the standard error stream, and raises InvalidArgumentError.
+    A graph warns by a line on the standard error stream, once however often it runs, and raises
+    InvalidArgumentError. Compiled by XLA it can do neither: instead of raising it returns NaN.
     """
     if on_failure == "return":
-        return
+        return results
+    if tracing.is_compiled():
+        if on_failure == "raise":
+            nan = tf.constant(float("nan"), results.state.dtype)
+            results = results._replace(state=tf.where(results.success, results.state, nan))
+        return results
     failed = tf.reduce_sum(tf.cast(results.status < 0, tf.int32))
     size, worst = tf.size(results.status), tf.reduce_min(results.status)
     residual = tf.reduce_max(tf.where(results.status < 0, results.residual, 0.0))
     if tf.executing_eagerly():
         if not int(failed):
-            return
+            return results
         remedy = _REMEDIES[FixedPointStatus(int(worst))]
         message = (
             f"{name}: {int(failed)} of {int(size)} samples did not converge: {remedy}. "
@@ -83,15 +90,17 @@ def report_failure(results: FixedPointResults, name: str, on_failure: str) -> No
         if on_failure == "raise":
             raise FixedPointError(message)
         warnings.warn(message, FixedPointWarning, stacklevel=4)
-        return
+        return results
     for code, remedy in _REMEDIES.items():
-        parts = [f"{name}:", failed, "of", size, f"samples did not converge: {remedy}."]
-        parts += ["Their largest residual is", residual]
+        text = tf.strings.format(
+            f"{name}: {{}} of {{}} samples did not converge: {remedy}. "
+            "Their largest residual is {}.",
+            [failed, size, residual],
+        )
         if on_failure == "raise":
-            tf.debugging.Assert(tf.not_equal(worst, int(code)), parts)
+            tf.debugging.Assert(tf.not_equal(worst, int(code)), [text])
         else:
-            tf.cond(
-                tf.equal(worst, int(code)),
-                lambda parts=parts: tf.group(tf.print(*parts, output_stream=sys.stderr)),
-                tf.no_op,
-            )
+            # Unlike tf.print it counts.
+            say = functools.partial(tf.raw_ops.Print, input=failed, data=[text], first_n=1)
+            tf.cond(tf.equal(worst, int(code)), lambda say=say: tf.group(say()), tf.no_op)
+    return results

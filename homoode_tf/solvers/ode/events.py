@@ -19,6 +19,8 @@ from homoode_tf.solvers.ode.problem import Problem
 from homoode_tf.solvers.ode.rescaling import rescaled
 from homoode_tf.solvers.ode.results import Solution, Status
 
+# Of the time since the start. What the interpolation is off by is far less.
+_LARGEST_CORRECTION = 1e-3
 Event = Callable[[tf.Tensor, Tensors], tf.Tensor]
 
 
@@ -85,17 +87,30 @@ def _by_implicit_function(problem, event, found, fired, mode) -> tuple[tf.Tensor
         rate += tf.reduce_sum(k * g, None if not time.shape.rank else range(1, k.shape.rank))
     (value,) = once_differentiable(mode, [event(time, state)], advice)
     # Without an event there is nothing to correct, and dg/dt may be anything.
-    safe = tf.where(fired, rate, tf.ones_like(rate))
-    change = tf.where(fired, -value / tf.stop_gradient(safe), tf.zeros_like(value))
+    factor = tf.stop_gradient(tf.where(fired, -1.0 / rate, tf.zeros_like(rate)))
+    largest = _LARGEST_CORRECTION * tf.abs(time - problem.initial_time)
+    change = _correction(value, factor, tf.stop_gradient(largest))
     return time + change, [y + expand(change, y) * k for y, k in zip(state, slope, strict=True)]
+
+
+@tf.custom_gradient
+def _correction(value: tf.Tensor, factor: tf.Tensor, largest: tf.Tensor) -> tf.Tensor:
+    """Newton's step where it is small: beside a jump of the event it leads anywhere.
+
+    The derivative there is none, and not finite where the event has no slope.
+    """
+    change = factor * value
+    change = tf.where(tf.abs(change) <= largest, change, tf.zeros_like(change))
+    return change, lambda cotangent: (factor * cotangent, None, None)
 
 
 def _check(solver: Any, problem: Problem, event: Event) -> None:
     settings = solver.settings
     if problem.every_step or problem.solution_times.shape[0] != 1:
+        given = "ChosenBySolver" if problem.every_step else problem.solution_times.shape[0]
         raise InvalidValueError(
             "event_fn ends a solve at its own time: give one solution time, the latest there may "
-            f"be, got {problem.solution_times.shape[0]}."
+            f"be, got {given}."
         )
     if not settings.tableau.dense:
         raise InvalidValueError(

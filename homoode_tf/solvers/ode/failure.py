@@ -7,9 +7,7 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
-# TensorFlow has no public way to ask whether XLA will compile a graph.
-from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
-
+from homoode_tf.solvers import tracing
 from homoode_tf.solvers.ode.flat import Tensors
 from homoode_tf.solvers.ode.results import Diagnostics, SolverError, Status
 
@@ -83,7 +81,7 @@ def check(
         # In a graph for a session nothing runs that no result depends on.
         with tf.control_dependencies(assertions):
             tensors = [tf.identity(x) for x in tensors]
-    if not GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
+    if not tracing.is_compiled():
         return tensors
     # XLA leaves assertions out: a solve that was cut short would pass for a whole one.
     return _nan_on_failure(diagnostics, tensors)

@@ -14,6 +14,7 @@ from homoode_tf.solvers.ode.flat import Tensors, wide_dtype
 from homoode_tf.solvers.ode.loop import Loop
 from homoode_tf.solvers.ode.problem import Problem
 from homoode_tf.solvers.ode.results import Record, Solution
+from homoode_tf.solvers.ode.settings import TO_COMPILE
 
 
 class OwnGradient(abc.ABC):
@@ -83,6 +84,8 @@ class OwnGradient(abc.ABC):
                 raise ComplexStateError(
                     f"gradient={self.mode!r} needs a real state, got dtype {complex_dtypes[0]}."
                 )
+            if self.records and tracing.is_compiled() and not self._settings.stores_fixed_arrays:
+                raise tracing.TransformationError(f"gradient={self.mode!r}: {TO_COMPILE}.")
             local = problem.of(*tracing.local(problem.tensors))
             recorded = forward_solution
             if self.records and tracing.is_exporting_gradient():

@@ -8,10 +8,8 @@ import numbers
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from homoode_tf import checks
-from homoode_tf.errors import InvalidTypeError, InvalidValueError
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.solvers.ode import tableaus, tolerances
 from homoode_tf.solvers.ode.error_control import (
     BatchErrorControl,
@@ -27,6 +25,10 @@ STEP_CONTROLS = ("batch", "sample")
 ON_FAILURE = ("raise", "return")
 # Arrays of more steps grow as they are filled.
 LARGEST_FIXED_ARRAY = 1024
+TO_COMPILE = (
+    "XLA must know how many steps are stored: set max_num_steps to at most "
+    f"{LARGEST_FIXED_ARRAY} (64, say), or gradient='adjoint'"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,12 +71,8 @@ class Settings:
             checks.check_number(name, getattr(self, name), above=0, optional=True)
         checks.check_integer("num_steps", self.num_steps, at_least=1, optional=True)
         checks.check_integer("max_num_steps", self.max_num_steps, at_least=1)
-        stops = np.asarray(self.stop_times).tolist()
-        if not isinstance(stops, list):
-            raise InvalidTypeError(f"stop_times must be a list of numbers, got {stops!r}.")
-        for index, time in enumerate(stops):
-            checks.check_number(f"stop_times[{index}]", time)
-        object.__setattr__(self, "stop_times", tuple(map(float, stops)))
+        stops = checks.numbers_of("stop_times", self.stop_times)
+        object.__setattr__(self, "stop_times", tuple(stops))
         if isinstance(self.first_step_size, numbers.Real):
             checks.check_number("first_step_size", self.first_step_size, above=0)
         self._check_together()

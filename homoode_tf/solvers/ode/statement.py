@@ -70,12 +70,23 @@ def pack(states: Tensors, initial_state: Any) -> Any:
 
 
 def as_times(times: Any, dtype: tf.DType) -> tf.Tensor:
-    """Times as a tensor; Python numbers must not pass through float32 on their way to float64."""
-    if tf.is_tensor(times):
+    """Times as a tensor; Python numbers must not pass through float32 on their way to float64.
+
+    Raises:
+      InvalidTypeError: If they are no real numbers, or lists of several lengths.
+    """
+    if tf.is_tensor(times) and (times.dtype.is_floating or times.dtype.is_integer):
         return tf.cast(times, dtype)
-    if isinstance(times, (list, tuple)) and any(tf.is_tensor(t) for t in times):
-        return tf.stack([as_times(t, dtype) for t in times])
-    return tf.convert_to_tensor(times, dtype)
+    try:
+        if isinstance(times, (list, tuple)) and any(tf.is_tensor(t) for t in times):
+            return tf.stack([as_times(t, dtype) for t in times])
+        if not tf.is_tensor(times):
+            return tf.convert_to_tensor(times, dtype)
+    except (TypeError, ValueError):
+        pass
+    raise InvalidTypeError(
+        f"Times must be real numbers, in a list or in lists of one length, got {times!r}."
+    )
 
 
 def check(problem: Problem, settings: Settings, name: str) -> None:
@@ -97,12 +108,13 @@ def check(problem: Problem, settings: Settings, name: str) -> None:
             "step_control='sample' needs a leading batch dimension in every component of "
             f"initial_state, got shapes {[y.shape for y in state]}."
         )
-    if problem.initial_time.shape.rank != 0:
+    sizes = {y.shape[0] for y in state if by_sample} - {None}
+    if len(sizes) > 1:
         raise InvalidValueError(
-            f"initial_time must be a scalar, got shape {problem.initial_time.shape}."
+            "step_control='sample' needs one batch size for all components of initial_state, got "
+            f"shapes {[y.shape for y in state]}."
         )
-    if times.shape.rank != 1:
-        raise InvalidValueError(f"solution_times must have rank 1, got shape {times.shape}.")
+    check_times(problem)
     if problem.every_step and by_sample:
         raise InvalidValueError(
             "ChosenBySolver needs one time for all: use step_control='batch', got 'sample'."
@@ -111,22 +123,34 @@ def check(problem: Problem, settings: Settings, name: str) -> None:
         raise InvalidValueError(
             f"{name} with num_steps gives the final time only; use step_size for more."
         )
-    check_times(problem)
 
 
 def check_times(problem: Problem) -> None:
-    """Checks the times that are known."""
+    """Checks the times: their shapes, and their order where they are known."""
+    if problem.initial_time.shape.rank != 0:
+        raise InvalidValueError(
+            f"initial_time must be a scalar, got shape {problem.initial_time.shape}."
+        )
+    if problem.solution_times.shape.rank != 1:
+        raise InvalidValueError(
+            f"solution_times must have rank 1, got shape {problem.solution_times.shape}: give a "
+            "list of numbers."
+        )
     known = [tf.get_static_value(x) for x in (problem.initial_time, problem.solution_times)]
     if all(x is not None for x in known):
-        start, values = known
-        elapsed = values - start
-        elapsed = -elapsed if values.size and elapsed[-1] < 0 else elapsed
-        ordered = values.size and elapsed[0] >= 0 and (elapsed[1:] > elapsed[:-1]).all()
-        if not (ordered and np.isfinite(elapsed).all()):
-            raise InvalidValueError(
-                "solution_times must be finite and increase (or decrease) from initial_time on, "
-                f"got {values.tolist()} with initial_time {float(start)}."
-            )
+        check_order("solution_times", *known)
+
+
+def check_order(name: str, start: Any, times: np.ndarray) -> None:
+    """Refuses times that are not finite, or do not go from the start on in one direction."""
+    elapsed = times - start
+    elapsed = -elapsed if times.size and elapsed[-1] < 0 else elapsed
+    ordered = times.size and elapsed[0] >= 0 and (elapsed[1:] > elapsed[:-1]).all()
+    if not (ordered and np.isfinite(elapsed).all()):
+        raise InvalidValueError(
+            f"{name} must be finite and increase (or decrease) from initial_time on, "
+            f"got {times.tolist()} with initial_time {float(start)}."
+        )
 
 
 def check_dense(problem: Problem, settings: Settings, event_fn: Any) -> None:

@@ -122,6 +122,22 @@ def test_an_event_that_never_happens_is_an_error_or_a_status(step_control):
     np.testing.assert_allclose(results.states[0, 1, 1], -2.0 * GRAVITY)
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        lambda t, z: tf.sign(z[0] - 0.5),
+        lambda t, z: tf.where(z[0] < 0.5, z[0] - 2.0, z[0] + 3.0),
+    ],
+)
+def test_where_an_event_jumps_the_time_is_that_of_the_jump(event):
+    """The correction by its slope, that leads elsewhere there, is not made."""
+    results = make().solve(
+        lambda t, z: -z, 0.0, tf.constant([1.0], tf.float64), [2.0], event_fn=event
+    )
+    np.testing.assert_allclose(results.times[0], np.log(2.0), rtol=1e-6)
+    np.testing.assert_allclose(results.states[0], [0.5], rtol=1e-6)
+
+
 @modes
 def test_second_derivatives_are_refused(mode):
     drop = tf.constant(3.0, tf.float64)
