@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from homoode_tf.errors import UserError
 
 # By the module that is imported; setup.cfg says which packages an extra is made of.
-_EXTRAS = {"matplotlib": "plots"} | dict.fromkeys(
+_EXTRAS = {"matplotlib": "plots", "imagecorruptions": "study"} | dict.fromkeys(
     ("PIL", "filelock", "fsspec", "ml_collections", "sklearn", "tensorflow_datasets", "tqdm"),
     "train",
 )

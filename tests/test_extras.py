@@ -9,7 +9,13 @@ from homoode_tf import data, extras
 
 
 @pytest.mark.parametrize(
-    ("module", "extra"), [("PIL.Image", "train"), ("tqdm", "train"), ("matplotlib", "plots")]
+    ("module", "extra"),
+    [
+        ("PIL.Image", "train"),
+        ("tqdm", "train"),
+        ("matplotlib", "plots"),
+        ("imagecorruptions", "study"),
+    ],
 )
 def test_what_is_missing_is_told_with_its_extra(module, extra):
     with pytest.raises(ImportError, match=rf"pip install 'homoode_tf\[{extra}\]'"):  # noqa: SIM117

@@ -9,7 +9,7 @@ import pathlib
 import re
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import tensorflow as tf
 from absl import logging
@@ -240,6 +240,16 @@ class Checkpoints:
             f"{self._directory} holds no checkpoint that was evaluated on validation; train first, "
             "at least to the end of the first epoch."
         )
+
+    def each(self) -> Iterator[Record]:
+        """Sets all variables to one kept checkpoint's after the other, by step; yields its record.
+
+        Raises:
+            CheckpointError: If one does not fit; a damaged one is left out, with a warning.
+        """
+        for path in self._latest():
+            if (record := self._restore(path)) is not None:
+                yield record
 
     def _restore(self, path: pathlib.Path) -> Record | None:
         """Sets all variables to a checkpoint's and returns its record; None if it is damaged."""

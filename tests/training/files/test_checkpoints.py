@@ -71,6 +71,16 @@ def test_the_last_few_and_the_best_are_kept(saver):
     assert saver.value == 2
 
 
+def test_each_is_restored_by_step_and_damaged_ones_are_left_out(saver, warnings):
+    for step, accuracy in [(2, 0.9), (10, None), (11, None)]:
+        saver.save(step, accuracy)
+    seen = [(record.step, saver.value) for record in saver.checkpoints.each()]
+    assert seen == [(2, 2.0), (10, 10.0), (11, 11.0)]
+    (saver.folder(10) / "manifest.json").write_text("{")
+    assert [record.step for record in saver.checkpoints.each()] == [2, 11]
+    assert "step-00000010" in warnings.text
+
+
 def test_of_equally_good_ones_the_last_is_the_best(saver):
     for step in (1, 2, 3):
         saver.save(step, accuracy=0.5)
