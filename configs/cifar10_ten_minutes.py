@@ -13,7 +13,7 @@ from configs import cifar10_fast
 
 def get_config() -> ConfigDict:
     config = cifar10_fast.get_config()
-    config.epochs = 10.0
+    config.epochs = 8.0
     config.batch_size = 64
     config.model.stem_strides = (2, 2)
     config.model.solver = "heun"
