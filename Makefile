@@ -6,7 +6,7 @@ WORKDIR ?= runs/digits
 # Only this project's log lines and TensorFlow's errors.
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: train test lint format docs notebooks package clean
+.PHONY: train test test-slow lint format docs notebooks package clean
 
 .venv/installed: setup.py setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -16,8 +16,14 @@ export TF_CPP_MIN_LOG_LEVEL ?= 2
 train: .venv/installed
 	$(BIN)/python train.py --config=configs/digits.py --workdir=$(WORKDIR)
 
+# What takes more than about five seconds is marked `slow`, and is not the only test of a feature.
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+
 test: .venv/installed lint
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
+	$(PYTEST) -m 'not slow'
+
+test-slow: .venv/installed
+	$(PYTEST) -m slow
 
 lint: .venv/installed
 	$(BIN)/ruff check .

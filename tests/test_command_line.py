@@ -4,8 +4,6 @@
 import importlib
 import inspect
 import pkgutil
-import subprocess
-import sys
 
 import pytest
 import tensorflow as tf
@@ -14,6 +12,7 @@ import homoode_tf
 from homoode_tf import command_line
 from homoode_tf.errors import UserError
 from homoode_tf.training.interruption import Interrupted
+from tests.malformed import commands
 
 MISTAKE = """
 import ml_collections, pathlib
@@ -75,11 +74,11 @@ def test_a_mistake_of_ours_is_not_caught(kind):
 
 
 def test_a_mistake_of_ours_ends_as_a_traceback_with_status_1(tmp_path):
-    command = [sys.executable, "-c", MISTAKE]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 1
-    assert "Traceback (most recent call last)" in done.stderr
-    assert "TypeError: can only concatenate list" in done.stderr
+    (tmp_path / "mistake.py").write_text(MISTAKE)
+    done = commands.run(["mistake.py"], root=tmp_path)
+    assert done.status == 1
+    assert "Traceback (most recent call last)" in done.errors
+    assert "TypeError: can only concatenate list" in done.errors
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ SHORT = {
     "spiral": (["--epochs", "1"], 0.0, 10.0),
 }
 NOT_DRAWN = {"own_solver"}
-# Two runs from config to export; a conversion; solves of many lengths.
-SLOW = {"deq_attention", "fine_tuning", "serve_onnx"}
+# Two runs from config to export; a conversion; solves of many lengths or many variables.
+SLOW = {"deq_attention", "deq_denoising", "ffjord", "fine_tuning", "latent_ode", "serve_onnx"}
 
 
 @pytest.mark.parametrize(
@@ -43,6 +43,7 @@ def test_an_example_runs(name, tmp_path, capsys):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_is_short_and_shown(name):
+    assert callable(importlib.import_module(f"examples.{name}").main)
     assert len((ROOT / "examples" / f"{name}.py").read_text("utf-8").splitlines()) <= 120
     assert f"examples.{name}" in (ROOT / "docs" / "examples.md").read_text("utf-8")
 

@@ -193,7 +193,7 @@ def run(line, monkeypatch):
     elif program.startswith("homoode-"):
         python(["-m", f"homoode_tf.{program.removeprefix('homoode-')}", *arguments], monkeypatch)
     elif program == "make":
-        targets = re.findall(r"^([\w./]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+        targets = re.findall(r"^([\w./-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
         assert {*arguments} <= {*targets}
     elif program == "pip":
         assert arguments[0] == "install"

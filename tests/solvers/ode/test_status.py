@@ -56,8 +56,10 @@ class TestFailures:
         assert np.isnan(results.states).all()
         assert np.all(results.diagnostics.status == int(status))
 
-    @pytest.mark.parametrize("gradient", ["adjoint", "checkpoint", "backprop"])
-    def test_in_a_scope_it_is_nan(self, field, options, status, message, step_control, gradient):
+    def test_in_a_scope_it_is_nan(self, field, options, status, message, step_control):
+        # The failures and the gradients do not know each other: each mode meets some of them.
+        number = [case[0] for case in CASES].index(field) + (step_control == "sample")
+        gradient = solvers.GRADIENTS[number % 3]
         solver = solvers.get("bosh3", step_control=step_control, gradient=gradient, **options)
 
         @tf.function
@@ -72,7 +74,7 @@ class TestFailures:
         assert np.isnan(solve()).all()
 
     def test_return_gives_the_last_state(self, field, options, status, message, step_control):
-        solver = solvers.get("dopri5", step_control=step_control, on_failure="return", **options)
+        solver = solvers.get("bosh3", step_control=step_control, on_failure="return", **options)
         for times in ([2.0], [0.001, 2.0]):
             results = tf.function(lambda times=times: solver.solve(field, 0.0, START, times))()
             assert np.all(results.diagnostics.status == int(status))

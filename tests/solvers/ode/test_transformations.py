@@ -18,7 +18,7 @@ BY_RATE = -(START**2) * SLOPE
 
 
 def solve(mode, start, **settings):
-    solver = solvers.get("dopri5", rtol=1e-8, atol=1e-8, gradient=mode, **settings)
+    solver = solvers.get("bosh3", rtol=1e-5, atol=1e-5, gradient=mode, **settings)
     return solver.solve(lambda t, y: -RATE * y**2, 0.0, start, [1.0]).states[0]
 
 
@@ -26,7 +26,7 @@ def run(fn, in_graph):
     return tf.function(fn)() if in_graph else fn()
 
 
-@pytest.fixture(params=[False, True], ids=["eager", "graph"])
+@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["eager", "graph"])
 def in_graph(request):
     return request.param
 
@@ -40,9 +40,9 @@ def test_jacobian(mode, in_graph):
         return tape.jacobian(end, [START, RATE])
 
     by_start, by_rate = run(jacobian, in_graph)
-    np.testing.assert_allclose(by_start, _diagonal(SLOPE), atol=1e-6)
+    np.testing.assert_allclose(by_start, _diagonal(SLOPE), atol=1e-4)
     expected = np.einsum("ij,jk->ijk", BY_RATE, np.eye(2))
-    np.testing.assert_allclose(by_rate, expected, atol=1e-6)
+    np.testing.assert_allclose(by_rate, expected, atol=1e-4)
 
 
 def _diagonal(entries):
@@ -58,7 +58,7 @@ def test_vectorized_map(mode, in_graph):
         with pytest.raises(TransformationError, match="gradient='adjoint'"):
             run(ends, in_graph)
     else:
-        np.testing.assert_allclose(run(ends, in_graph), END, atol=1e-6)
+        np.testing.assert_allclose(run(ends, in_graph), END, atol=1e-4)
 
 
 @pytest.mark.parametrize("mode", ["backprop", "adjoint"])
@@ -76,7 +76,7 @@ def test_gradient_within_vectorized_map(mode, in_graph):
         with pytest.raises(TransformationError, match="gradient='adjoint'"):
             run(slopes, in_graph)
     else:
-        np.testing.assert_allclose(run(slopes, in_graph), SLOPE, atol=1e-6)
+        np.testing.assert_allclose(run(slopes, in_graph), SLOPE, atol=1e-4)
 
 
 def test_several_times_within_vectorized_map():
@@ -100,4 +100,4 @@ def test_forward_mode(mode, in_graph, by_rate):
             run(directional, in_graph)
     else:
         expected = BY_RATE if by_rate else SLOPE
-        np.testing.assert_allclose(directional(), expected, atol=1e-6)
+        np.testing.assert_allclose(directional(), expected, atol=1e-4)
