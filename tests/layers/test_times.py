@@ -11,6 +11,7 @@ from homoode_tf.layers import AugmentedNeuralODE, FunctionDynamics, HomoODE, Neu
 from tests.layers.vector_fields import DenseDynamics, LinearDynamics
 
 modes = pytest.mark.parametrize("mode", solvers.GRADIENTS)
+controls = pytest.mark.parametrize("step_control", solvers.STEP_CONTROLS)
 TIGHT = {"rtol": 1e-9, "atol": 1e-9, "dtype": "float64"}
 X = np.array([[0.5, -1.0], [1.5, 2.0]])
 
@@ -24,7 +25,7 @@ class Growth(keras.layers.Layer):
 
 
 @pytest.mark.parametrize("times", [[0.5, 1.0], [0.2, -0.4], np.array([1.1])])
-@pytest.mark.parametrize("step_control", solvers.STEP_CONTROLS)
+@controls
 def test_fixed_times_and_times_of_a_call(times, step_control):
     options = {"initial_time": 0.3, "step_control": step_control, **TIGHT}
     exact = X[:, None] * np.exp(np.square(times) - 0.09)[:, None]
@@ -36,6 +37,30 @@ def test_fixed_times_and_times_of_a_call(times, step_control):
     free = NeuralODE(Growth(), **options)
     np.testing.assert_allclose(free(X, times=times), exact, rtol=1e-7)
     assert free(X).shape == (2, 2) and free.final_time == 1.0
+
+
+@modes
+@controls
+@pytest.mark.parametrize("times", [[0.5, 1.0], [0.2, -0.4]])
+def test_gradients_of_the_whole_way(times, mode, step_control):
+    """By x, by the times and by the rate, of an error at every time."""
+    x, rate, times = tf.constant(X), keras.Variable(0.8, dtype="float64"), np.array(times)
+    dynamics = FunctionDynamics(lambda t, z: rate * tf.cos(t) * z, [rate], dtype="float64")
+    options = {"initial_time": 0.3, "step_control": step_control, "gradient": mode, **TIGHT}
+    layer, asked = NeuralODE(dynamics, **options), tf.constant(times)
+    layer.build((2, 2))
+    sources = [x, asked, rate.value]
+    with tf.GradientTape() as tape:
+        tape.watch(sources[:2])
+        loss = tf.reduce_sum(layer(x, times=asked) ** 2)
+    with tf.GradientTape() as right:
+        right.watch(sources[:2])
+        growth = tf.exp(rate * (tf.sin(asked) - np.sin(0.3)))
+        expected = tf.reduce_sum((x[:, None] * growth[:, None]) ** 2)
+    found, exact = tape.gradient(loss, sources), right.gradient(expected, sources)
+    for ours, theirs in zip(found, exact, strict=True):
+        # Inner times are differentiated through the interpolation, which loses an order.
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
 @modes
@@ -71,7 +96,8 @@ def test_times_of_each_sample_keep_the_longest_step():
 
 
 @modes
-def test_the_final_time_is_learnt(mode):
+@controls
+def test_the_final_time_is_learnt(mode, step_control):
     """dz(T)/dT = F, also by `fit` and after saving."""
     layer = HomoODE(
         LinearDynamics(0.5, dtype="float64"),
@@ -79,6 +105,7 @@ def test_the_final_time_is_learnt(mode):
         learn_final_time=True,
         initial_point="zeros",
         gradient=mode,
+        step_control=step_control,
         **TIGHT,
     )
     with tf.GradientTape() as tape:
@@ -110,18 +137,34 @@ def test_in_a_functional_model_saved_and_loaded(tmp_path):
         np.testing.assert_allclose(ours, theirs, rtol=1e-5)
 
 
-@pytest.mark.parametrize("step_control", solvers.STEP_CONTROLS)
-def test_a_layer_solves_to_an_event(step_control):
-    layer = NeuralODE(Growth(), step_control=step_control, **TIGHT)
-    x = tf.constant([[1.0], [1.5]], tf.float64)
+@modes
+@controls
+def test_a_layer_solves_to_an_event(step_control, mode):
+    """x exp(r t^2) reaches 3 at t = sqrt(log(3 / x) / r): the time, and its gradients."""
+    rate, x = keras.Variable(1.0, dtype="float64"), tf.constant([[1.0], [1.5]], tf.float64)
+    dynamics = FunctionDynamics(lambda t, z: 2.0 * rate * t * z, [rate], dtype="float64")
+    layer = NeuralODE(dynamics, step_control=step_control, gradient=mode, **TIGHT)
+    layer.build((2, 1))
     by_sample = step_control == "sample"
-    solution = layer.solve(
-        x, times=[2.0], event_fn=lambda t, z: 3.0 - (z[:, 0] if by_sample else z[1, 0])
-    )
-    exact = np.sqrt(np.log(3.0 / x.numpy()[:, 0]))
-    np.testing.assert_allclose(solution.times[..., 0], exact if by_sample else exact[1], rtol=1e-7)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        solution = layer.solve(
+            x, times=[2.0], event_fn=lambda t, z: 3.0 - (z[:, 0] if by_sample else z[1, 0])
+        )
+        when = tf.reduce_sum(solution.times)
+    with tf.GradientTape() as right:
+        right.watch(x)
+        exact = tf.sqrt(tf.math.log(3.0 / x[:, 0]) / rate)
+        exact = exact if by_sample else exact[1:]
+        expected = tf.reduce_sum(exact)
+    np.testing.assert_allclose(tf.reshape(solution.times, [-1]), exact, rtol=1e-7)
     assert solution.states.shape == (2, 1, 1)
     np.testing.assert_allclose(solution.states[1, 0, 0], 3.0, rtol=1e-7)
+    sources = [x, rate.value]
+    for ours, theirs in zip(
+        tape.gradient(when, sources), right.gradient(expected, sources), strict=True
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-6, atol=1e-9)
 
 
 @pytest.mark.parametrize(

@@ -146,7 +146,8 @@ class SteppedTimes(_SolutionTimes):
         self._control = control
 
     def target(self, kept):
-        return tf.gather(self._times, kept.index)
+        # Not tf.gather, whose gradient is no tensor.
+        return self._times[kept.index]
 
     def keep(self, kept, before, after, step, accept):
         arrived = self._control.has_arrived(after.time, self.target(kept), after.control.status)
