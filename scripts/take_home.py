@@ -8,16 +8,17 @@ validation, once on the test split, and under noise. Then it writes the page of 
 """
 
 import argparse
+import dataclasses
 import hashlib
 import json
-import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from homoode_tf import disk
 from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason
-from homoode_tf.models import weights
+from homoode_tf.models import ImageClassifier, weights
 from homoode_tf.models.saved import load
 from homoode_tf.report.weights.measure import images_of, measure
 from homoode_tf.training.files.workdir import Workdir, WorkdirError, not_at_defaults
@@ -33,19 +34,17 @@ LICENCES = {
 }
 
 
-def card_of(workdir: Workdir, commit: str, licence: str, data_dir: str | None) -> weights.Card:
-    """Returns the card of a run's model, and measures it.
+def card_of(workdir: Workdir, model: ImageClassifier, commit: str, licence: str) -> weights.Card:
+    """Returns the card of a run's model, not yet measured.
 
     Raises:
         WorkdirError: If the run is not complete.
-        DataNotFoundError: If the data set is not there.
     """
     config, result, info = workdir.read_config(), workdir.read_result(), workdir.read_data()
     if result is None or info is None:
         raise WorkdirError(f"{workdir.directory} holds no complete run: train it to its end.")
     recipe = {name: json.loads(text) for name, text in not_at_defaults(config).items()}
-    model = load(workdir.directory)
-    card = weights.Card(
+    return weights.Card(
         dataset=recipe.pop("dataset"),
         licence=licence,
         image_shape=info.image_shape,
@@ -61,20 +60,31 @@ def card_of(workdir: Workdir, commit: str, licence: str, data_dir: str | None) -
         precision=result["precision"],
         commit=commit,
         measured={},
-        sha256=hashlib.sha256(workdir.model.read_bytes()).hexdigest(),
+        sha256="",
     )
-    card.measured.update(measure(model, images_of(card, data_dir)))
-    return card
 
 
 def take_home(
-    workdir: Workdir, name: str, commit: str, licence: str, data_dir: str | None
+    workdir: Workdir,
+    name: str,
+    commit: str,
+    licence: str,
+    data_dir: str | None,
+    class_names: Sequence[str] = (),
 ) -> weights.Card:
     """Puts a run's weights under a name among those that ship, and returns their card."""
-    card = card_of(workdir, commit, licence, data_dir)
+    model = load(workdir.directory)
+    if class_names and len(class_names) != len(model.class_names):
+        raise InvalidValueError(
+            f"--class_names must be {len(model.class_names)}, got {len(class_names)}"
+        )
+    model.class_names = tuple(class_names) or model.class_names
+    card = card_of(workdir, model, commit, licence)
+    card.measured.update(measure(model, images_of(card, data_dir)))
     path = weights.FOLDER / f"{name}.keras"
     new = path.with_name("new.keras")
-    shutil.copyfile(workdir.model, new)
+    model.save(new)
+    card = dataclasses.replace(card, sha256=hashlib.sha256(new.read_bytes()).hexdigest())
     disk.replace_file(new, path)
     fields = [f"{json.dumps(k)}: {json.dumps(v, allow_nan=False)}" for k, v in vars(card).items()]
     text = ",\n ".join(fields)
@@ -99,6 +109,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--data_dir", help="where the data sets are")
     parser.add_argument("--commit", default="HEAD", help="of the code that trained it")
     parser.add_argument("--licence", help="of the data, where it is not known here")
+    help_text = "of the labels 0, 1, ..., where the data set's copy only numbers them"
+    parser.add_argument("--class_names", nargs="+", default=(), metavar="NAME", help=help_text)
     options = parser.parse_args(arguments)
     try:
         workdir = Workdir(options.workdir)
@@ -107,7 +119,8 @@ def main(arguments: list[str] | None = None) -> int:
         if not licence:
             raise InvalidValueError(f"the licence of {dataset} is not known here: give --licence")
         commit = _commit(options.commit)
-        card = take_home(workdir, options.name, commit, licence, options.data_dir)
+        names = options.class_names
+        card = take_home(workdir, options.name, commit, licence, options.data_dir, names)
     except (OSError, UserError) as error:
         print(f"take_home: {reason(error)}", file=sys.stderr)
         return 2

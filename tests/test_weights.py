@@ -120,7 +120,8 @@ def test_a_run_is_taken_home(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(weights_page, "PATH", tmp_path / "weights.md")
     monkeypatch.setattr(take_home, "_commit", lambda given: "abc")
     workdir, data_dir = map(str, run)
-    assert take_home.main([workdir, "mine", "--data_dir", data_dir]) == 0
+    flags = ["--data_dir", data_dir, "--class_names", *"abcdefghij"]
+    assert take_home.main([workdir, "mine", *flags]) == 0
     card = models.pretrained_card("mine")
     assert (card.dataset, card.seed, card.commit, card.steps) == ("digits", 7, "abc", 2)
     assert card.recipe["model.channels"] == 4 and card.recipe["batch_size"] == 128
@@ -129,7 +130,7 @@ def test_a_run_is_taken_home(run, tmp_path, monkeypatch, capsys):
     assert card.measured["test_accuracy"] == pytest.approx(result["test_accuracy"], abs=1 / 359)
     assert card.measured["validation_examples"] == 144
     assert "## mine" in (tmp_path / "weights.md").read_text()
-    assert models.pretrained("mine").class_names == card.class_names
+    assert models.pretrained("mine").class_names == card.class_names == tuple("abcdefghij")
     assert "test accuracy" in capsys.readouterr().out
 
 
@@ -138,6 +139,7 @@ def test_a_run_is_taken_home(run, tmp_path, monkeypatch, capsys):
     [
         (lambda folder: (folder / "result.json").unlink(), [], "holds no complete run"),
         (lambda folder: (folder / "config.json").unlink(), [], "holds no run"),
+        (lambda folder: None, ["--class_names", "one"], "--class_names must be 10, got 1"),
         (lambda folder: None, ["--commit=nonsense"], "knows no commit 'nonsense'"),
         (lambda folder: None, ["--data_dir", "{folder}"], "holds no TFDS data sets"),
     ],
