@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A trained run as the start for images of one's own: by `--init_from`, and in plain Keras.
+"""Weights that ship with the package as the start for a few images of one's own.
 
-    python -m examples.fine_tuning [--epochs 3] [--picture fine_tuning.png]
+    python -m examples.fine_tuning [--few 10] [--picture fine_tuning.png]
 
-A first run learns the digits 0 to 4. Then only a few images of each digit from 5 to 9 are there, as
-a folder of PNG files. A second run learns these from nothing, a third starts with the first one's
-weights. On the command line the third is
+A folder of PNG files holds ten images of each digit, by other hands, another scanner and of another
+size than MNIST's. One run learns them from nothing, a second starts with the weights "mnist" and
+changes them little: a lower rate, its stem frozen. On the command line that is
 
-    python train.py --config.dataset=folder:pictures --init_from=runs/first
+    python train.py --config=mnist --config.dataset=folder:pictures --init_from=mnist
+        --config.freeze=stem --config.optimizer.learning_rate=0.0003
 
-and in plain Keras `homoode_tf.load` gives stem and layer to a model of one's own.
+and in plain Keras `homoode_tf.models.pretrained` gives a model to `fit`.
 """
 
 import argparse
@@ -21,94 +22,92 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-import homoode_tf
 from configs import base
-from homoode_tf import training
+from homoode_tf import data, models, training
 from homoode_tf.report import style
 
 
-def write_images(folder: pathlib.Path, few: int) -> tuple[np.ndarray, np.ndarray]:
-    """Writes the digits 0 to 4 to first.npz, of 5 to 9 some to pictures/, and returns the rest."""
+def write_images(folder: pathlib.Path, few: int, seed: int) -> None:
+    """Writes scikit-learn's digits in MNIST's frame: `few` of each to train/, the rest to test/."""
     digits = load_digits()
-    images, labels = np.round(digits.images * (255 / 16)).astype(np.uint8), digits.target
-    known = labels < 5
-    np.savez(folder / "first.npz", x_train=images[known], y_train=labels[known])
-    rest = ~known
-    for digit in range(5, 10):
-        class_folder = folder / "pictures" / f"digit {digit}"
-        class_folder.mkdir(parents=True)
-        for number in np.flatnonzero(labels == digit)[:few]:
-            Image.fromarray(images[number]).save(class_folder / f"{number:04d}.png")
-            rest[number] = False
-    return images[rest][..., np.newaxis], labels[rest] - 5
+    rank = np.random.default_rng(seed).permutation(len(digits.target))
+    for digit in range(10):
+        numbers = sorted(np.flatnonzero(digits.target == digit), key=lambda number: rank[number])
+        for split, some in (("train", numbers[:few]), ("test", numbers[few:])):
+            class_folder = folder / split / str(digit)
+            class_folder.mkdir(parents=True)
+            for number in some:
+                image = Image.fromarray(np.uint8(digits.images[number] * (255 / 16)))
+                frame = Image.new("L", (28, 28))
+                frame.paste(image.resize((20, 20), Image.Resampling.BICUBIC), (4, 4))
+                frame.save(class_folder / f"{number:04d}.png")
 
 
-def recipe(dataset: str, epochs: float, channels: int):
-    """The recipe of all runs: what `python train.py --config.FIELD=...` changes."""
-    config = base.get_config(dataset)
+def recipe(folder: pathlib.Path, epochs: float, seed: int):
+    """The recipe of both runs: the model is that of the weights."""
+    config = base.get_config(f"folder:{folder}")
+    fields = models.pretrained_card("mnist").recipe.items()
+    model = {name: value for name, value in fields if name.startswith("model.")}
+    config.update_from_flattened_dict(model)
     config.batch_size, config.epochs, config.validation_fraction = 16, epochs, 0.2
-    config.model.channels, config.model.stem_strides = channels, (1, 1)
-    config.model.head_channels, config.model.groups = channels, channels // 2
-    config.optimizer.learning_rate = 3e-3
+    config.evaluate_every_epochs, config.seed = 5, seed
     return config
 
 
-def accuracy(model: keras.Model, images: np.ndarray, labels: np.ndarray) -> float:
-    """The share of images that a model reads right."""
-    return float(np.mean(np.argmax(model.predict(images, batch_size=100, verbose=0), 1) == labels))
-
-
-def in_plain_keras(run: pathlib.Path, folder: pathlib.Path, epochs: int) -> keras.Model:
-    """Stem and layer of a run, and a new head, trained by `fit` on a folder of images."""
-    given = homoode_tf.load(run)
-    given.stem.trainable = False
-    images = keras.Input((8, 8, 1))
-    features = keras.layers.Flatten()(keras.layers.ReLU()(given.implicit(given.condition(images))))
-    model = keras.Model(images, keras.layers.Dense(5)(features))
+def in_plain_keras(images: data.ImageData, epochs: float) -> keras.Model:
+    """The shipped model, but for its stem, trained by `fit`."""
+    model = models.pretrained("mnist")
+    model.stem.trainable = False
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(keras.optimizers.Adam(1e-3), loss)
-    pictures = keras.utils.image_dataset_from_directory(
-        folder, image_size=(8, 8), color_mode="grayscale", batch_size=16, seed=0, verbose=False
-    )
-    model.fit(pictures, epochs=epochs, verbose=0)
+    model.compile(keras.optimizers.Adam(3e-4), loss)
+    steps = max(1, round(epochs * images.info.num_train / 16))
+    batches = images.train_batches(16, seed=0, num_steps=steps)
+    model.fit(batches, steps_per_epoch=steps, shuffle=False, verbose=0)
     return model
 
 
+def accuracy(model: keras.Model, images: data.ImageData) -> float:
+    """The share of test images that a model reads right."""
+    batches = list(images.evaluation_batches("test", 100))
+    right = [model.predict_on_batch(pixels).argmax(-1) == labels for pixels, labels in batches]
+    return float(np.mean(np.concatenate(right)))
+
+
 def main(arguments: list[str] | None = None) -> float:
-    """Trains all, draws, and returns what starting from the first run wins in accuracy."""
+    """Trains all, draws, and returns what starting from the weights wins in accuracy."""
     parser = argparse.ArgumentParser(prog="python -m examples.fine_tuning")
-    parser.add_argument("--epochs", type=float, default=3.0, help="of the first run")
-    parser.add_argument("--channels", type=int, default=32)
-    parser.add_argument("--few", type=int, default=10, help="images of each new digit")
+    parser.add_argument("--epochs", type=float, default=30.0)
+    parser.add_argument("--few", type=int, default=10, help="images of each digit")
+    parser.add_argument("--seed", type=int, default=0, help="of the runs, and of which images")
     parser.add_argument("--picture", type=pathlib.Path, help="where to draw it")
     options = parser.parse_args(arguments)
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(options.seed)
 
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
-        test = write_images(folder, options.few)
-        first = recipe(f"npz:{folder / 'first.npz'}", options.epochs, options.channels)
-        training.train(first, folder / "first")
-        few = recipe(f"folder:{folder / 'pictures'}", 8 * options.epochs, options.channels)
-        training.train(few, folder / "from nothing")
-        few.init_from = str(folder / "first")
-        training.train(few, folder / "from the first run")
-        names = ("from nothing", "from the first run")
-        reached = {name: accuracy(homoode_tf.load(folder / name), *test) for name in names}
-        model = in_plain_keras(folder / "first", folder / "pictures", round(8 * options.epochs))
-        reached["in plain Keras"] = accuracy(model, *test)
+        write_images(folder / "pictures", options.few, options.seed)
+        images = data.load(f"folder:{folder / 'pictures'}", validation_fraction=0.2)
+        config = recipe(folder / "pictures", options.epochs, options.seed)
+        reached = {"MNIST's weights as they are": accuracy(models.pretrained("mnist"), images)}
+        result = training.train(config, folder / "from nothing")
+        reached["from nothing"] = result["test_accuracy"]
+        config.init_from, config.freeze = "mnist", ("stem",)
+        config.optimizer.learning_rate = 3e-4
+        result = training.train(config, folder / "from MNIST's weights")
+        reached["from MNIST's weights"] = result["test_accuracy"]
+        reached["the same by fit"] = accuracy(in_plain_keras(images, options.epochs), images)
     for name, value in reached.items():
-        print(f"{name}: {value:.1%} of {len(test[1])} images of 5 to 9")
+        print(f"{name}: {value:.1%} of {images.info.num_test:,} images")
     if options.picture:
-        with style.figure(options.picture, 6, 2.2) as figure:
+        with style.figure(options.picture, 6, 2.4) as figure:
             axis = figure.subplots()
-            colours = (style.GREY, style.BLUE, style.GREEN)
+            colours = (style.GREY, style.GREY, style.BLUE, style.GREEN)
             bars = axis.barh(list(reached), [100 * v for v in reached.values()], color=colours)
             axis.bar_label(bars, fmt="%.1f", padding=3)
             axis.invert_yaxis()
-            title = f"Digits 5 to 9 from {options.few} images of each"
-            axis.set(xlabel="accuracy (%)", xlim=(0, 105), title=title)
-    return reached["from the first run"] - reached["from nothing"]
+            title = f"Other digits than MNIST's, from {options.few} images of each"
+            axis.set(xlabel="accuracy (%)", xlim=(0, 109), title=title)
+    return reached["from MNIST's weights"] - reached["from nothing"]
 
 
 if __name__ == "__main__":
