@@ -2,6 +2,7 @@
 """scripts.stability: attacks, noise, Jacobians and the solver's part, against what is known."""
 
 import json
+import pathlib
 import types
 
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers import DEQ, HomoODE
+from scripts.stability import __main__ as study
 from scripts.stability import (
     answers,
     attacks,
@@ -24,6 +26,7 @@ from scripts.stability import (
 )
 from tests.layers.vector_fields import LinearDynamics
 
+DOCS = pathlib.Path(__file__).parent.parent / "docs"
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (6, 8, 8, 1), dtype=np.uint8)
 LABELS = np.arange(6) % 2
@@ -241,6 +244,23 @@ def test_members_are_the_runs_that_came_to_an_end(tmp_path):
         members.find([tmp_path / "alone", tmp_path / "other"])
 
 
+def test_what_was_measured_is_kept_until_other_things_are_asked(tmp_path, monkeypatch):
+    run(tmp_path / "alone", accuracy=0.8)
+    (member,) = members.find([tmp_path / "alone"])
+    opened = []
+    monkeypatch.setattr(
+        study,
+        "open_run",
+        lambda *_: types.SimpleNamespace(test=lambda n: opened.append(n) or (IMAGES, LABELS)),
+    )
+    monkeypatch.setattr(measure, "of_run", lambda run, settings, corrupted: settings.images)
+    monkeypatch.setattr(study.growth, "over_training", lambda *_: "grown")
+    for images in (5, 5, 7):
+        one = study.Study(measure.Settings(images), None, tmp_path / "cache")
+        assert one.of(member) == {"measured": images, "growth": "grown"}
+    assert len(opened) == 2
+
+
 def results():
     """What `stability.json` holds, of two members, the first with two seeds."""
     clean = {"clean": 0.9, "images": 10}
@@ -250,7 +270,7 @@ def results():
         "corruptions": {"fog": [0.5] * 5, "snow": [0.7] * 5},
         **{attack: dict.fromkeys(map(str, measure.EPSILONS), 0.4) for attack in ("fgsm", "pgd")},
         "tolerance": {"changed": [0.1] * 5, "distance": [0.1] * 5},
-        "time": {"accuracy": [0.9] * 4},
+        "time": {"accuracy": [0.2, 0.9, 0.8, 0.7]},
         "jacobian": {"norm": [2.0] * 5, "residual": [1.0] * 5},
     }
     deq = {**one, "time": None, "jacobian": {"norm": [3.0], "residual": [0.1]}}
@@ -282,10 +302,18 @@ def test_the_table_says_what_was_measured():
     assert homoode["accuracy (%)"] == "85.0 ± 7.1" and homoode["failed runs"] == "1 of 3"
     assert homoode["15 corruptions"] == "60.0 ± 0.0"
     assert homoode["evaluations, first and last tenth"] == "7.0 → 13.0"
-    assert homoode["residual, first and last"] == "0.50 → 1.50"
+    assert homoode["residual, first and last"] == "0.5 → 1.5"
+    assert homoode["at 0.5 T"] == "20.0 ± 0.0" and homoode["at 4 T"] == "70.0 ± 0.0"
     assert deq["at 2 T"] == "–" and deq["norm of the Jacobian at T"] == "3.0"  # noqa: RUF001
 
 
 def test_the_figure_has_a_panel_for_each_question(tmp_path):
     figure.draw(tmp_path / "stability.png", results())
     assert (tmp_path / "stability.png").stat().st_size > 10_000
+
+
+def test_the_page_has_what_was_measured():
+    measured = json.loads((DOCS / "results" / "stability" / "stability.json").read_text("utf-8"))
+    text = (DOCS / "stability.md").read_text(encoding="utf-8")
+    assert table.render(measured) in text, "run `python -m scripts.stability` and take its table"
+    assert "results/stability/stability.png" in text

@@ -5,6 +5,7 @@
 
 RUN is the folder of a finished run of an augmented_neural_ode; each is trained anew with its input
 held, in the folder RUN-held, where that is not done yet.
+One of them is of digits, of which the page speaks.
 """
 
 import argparse

@@ -57,13 +57,19 @@ class HeldInput(keras.layers.Layer):
 
 
 def hold(layer: AugmentedNeuralODE, channels: int) -> AugmentedNeuralODE:
-    """The same layer, its weights shared, with its input held."""
-    return AugmentedNeuralODE(
+    """The same built layer, its weights shared, with its input held."""
+    held = AugmentedNeuralODE(
         HeldInput(layer.dynamics, channels),
         layer.extra_channels,
         solver=layer.solver,
         final_time=layer.final_time,
     )
+    (spec,) = layer.input_spec
+    held.build((*[None] * (spec.ndim - 1), channels))
+    if layer.step_size is not None:
+        # It begins with the step that training found, too.
+        held.step_size.assign(layer.step_size)
+    return held
 
 
 def config_of_held(run: Trained) -> ml_collections.ConfigDict:

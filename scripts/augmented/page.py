@@ -16,10 +16,14 @@ def render(numbers: Mapping[str, Any]) -> str:
     """The page's text.
 
     Args:
-        numbers: What `augmented.json` holds.
+        numbers: What `augmented.json` holds, digits among it.
     """
     text = _TEMPLATE.read_text(encoding="utf-8")
+    heads = {name: found["head"] for name, found in numbers["digits"]["reading"].items()}
     return text.format(
+        trained=heads["as trained"],
+        after=heads["held afterwards"],
+        first=heads["held from the first step"],
         trained_table=_trained(numbers),
         movement_table=_movement(numbers),
         probe_table=_reading(numbers, "probe", _PROBED),

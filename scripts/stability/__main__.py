@@ -14,6 +14,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,7 +22,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from benchmarks import reporting
 from homoode_tf.disk import write_atomically
-from scripts.stability import growth, measure, members
+from scripts.stability import corruptions, growth, measure, members
 from scripts.stability.measure import Settings
 from scripts.trained import open_run
 
@@ -40,6 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for field in dataclasses.fields(Settings):
         parser.add_argument(f"--{field.name}", type=int, default=field.default)
     options = parser.parse_args(arguments)
+    given = " ".join(sys.argv[1:] if arguments is None else arguments)
     settings = Settings(**{f.name: getattr(options, f.name) for f in dataclasses.fields(Settings)})
 
     found = members.find(options.folders)
@@ -48,16 +50,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rates = ", ".join(f"{rate:g}" for rate in sorted({m.rate for m in found}))
         parser.error(f"no run has the learning rate {options.rate:g}; there are {rates}")
     results: dict[str, Any] = {
-        "machine": reporting.machine(),
+        "machine": reporting.machine() | {"command": f"python -m scripts.stability {given}"},
         "settings": dataclasses.asdict(settings),
         "rate": options.rate,
         "training": [{**dataclasses.asdict(m), "folder": str(m.folder)} for m in found],
         "members": {},
     }
+    study = Study(settings, options.data_dir, options.cache)
     for member in studied:
         print(f"[{member.folder}]", flush=True)
-        one = _measured(member, settings, options)
-        results["members"].setdefault(member.name, []).append({"seed": member.seed, **one})
+        one = {"seed": member.seed, **study.of(member)}
+        results["members"].setdefault(member.name, []).append(one)
     options.output.mkdir(parents=True, exist_ok=True)
     text = json.dumps(results, indent=1)
     write_atomically(options.output / "stability.json", text + "\n")
@@ -67,21 +70,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(table.render(results))
 
 
-def _measured(
-    member: members.Member, settings: Settings, options: argparse.Namespace
-) -> dict[str, Any]:
-    """What is kept of a run, or what is measured now."""
-    key = {"settings": dataclasses.asdict(settings), "folder": str(member.folder.resolve())}
-    file = options.cache / f"{member.name}-seed{member.seed}.json"
-    if file.exists() and (kept := json.loads(file.read_text("utf-8"))).pop("key") == key:
-        return kept
-    found = {
-        "measured": measure.of_run(open_run(member.folder, options.data_dir), settings),
-        "growth": growth.over_training(member.folder, options.data_dir),
-    }
-    options.cache.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, json.dumps({"key": key, **found}) + "\n")
-    return found
+class Study:
+    """Measures runs of one data set, and keeps what was measured.
+
+    Args:
+        settings: How much is measured.
+        data_dir: Of the TFDS data sets.
+        cache: A folder, with one file a run.
+    """
+
+    def __init__(self, settings: Settings, data_dir: str | None, cache: pathlib.Path):
+        self._settings, self._data_dir, self._cache = settings, data_dir, cache
+        self._corrupted: corruptions.Corrupted | None = None
+
+    def of(self, member: members.Member) -> dict[str, Any]:
+        """What is kept of a run, or what is measured now: "measured" and "growth"."""
+        folder = str(member.folder.resolve())
+        key = {"settings": dataclasses.asdict(self._settings), "folder": folder}
+        file = self._cache / f"{member.name}-seed{member.seed}.json"
+        if file.exists() and (kept := json.loads(file.read_text("utf-8"))).pop("key") == key:
+            return kept
+        run = open_run(member.folder, self._data_dir)
+        if self._corrupted is None:
+            images, _ = run.test(self._settings.corrupted_images)
+            self._corrupted = corruptions.Corrupted(images)
+        found = {
+            "measured": measure.of_run(run, self._settings, self._corrupted),
+            "growth": growth.over_training(member.folder, self._data_dir),
+        }
+        self._cache.mkdir(parents=True, exist_ok=True)
+        write_atomically(file, json.dumps({"key": key, **found}) + "\n")
+        return found
 
 
 if __name__ == "__main__":

@@ -56,6 +56,25 @@ def corrupt(images: np.ndarray, name: str, severity: int, seed: int = 0) -> np.n
     return np.stack(found)
 
 
+class Corrupted:
+    """Images with every corruption at every severity, each made once: for all runs the same.
+
+    Args:
+        images: As of `corrupt`.
+    """
+
+    def __init__(self, images: np.ndarray):
+        self._images = images
+        self._made: dict[tuple[str, int], np.ndarray] = {}
+
+    def get(self, name: str, severity: int) -> np.ndarray:
+        """The images with one corruption at one severity."""
+        key = name, severity
+        if key not in self._made:
+            self._made[key] = corrupt(self._images, name, severity)
+        return self._made[key]
+
+
 @extras.explaining()
 def _library():
     import imagecorruptions

@@ -83,6 +83,12 @@ def _log_x(axis: Axes) -> None:
     axis.set_xscale("log")
 
 
+def _times(axis: Axes) -> None:
+    axis.set_xscale("log")
+    axis.set_xticks(TIMES, [f"{time:g}" for time in TIMES])
+    axis.xaxis.set_minor_locator(style.NullLocator())
+
+
 def _log_y(axis: Axes) -> None:
     if axis.lines:
         axis.set_yscale("log")
@@ -145,7 +151,7 @@ _PANELS = (
         "Time beyond training",
         "time, in T",
         _ACCURACY,
-        _log_x,
+        _times,
         _measured(TIMES, lambda m: m["time"] and _percent(m["time"]["accuracy"])),
     ),
     (

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from scripts.stability import attacks, corruptions, jacobians, solver_dependence
-from scripts.stability.answers import accuracy, classifier
+from scripts.stability.answers import Classify, accuracy, classifier
 from scripts.trained import Trained
 
 # Deviations of the Gaussian noise, as shares of 255.
@@ -35,8 +35,13 @@ class Settings:
     pgd_steps: int = 20
 
 
-def of_run(run: Trained, settings: Settings) -> dict[str, Any]:
+def of_run(run: Trained, settings: Settings, corrupted: corruptions.Corrupted) -> dict[str, Any]:
     """Accuracy under noise and attacks, dependence on the solver, and Jacobians, JSON-compatible.
+
+    Args:
+        run: The run.
+        settings: How much is measured.
+        corrupted: Of the first `settings.corrupted_images` test images.
 
     Returns:
         "images", their number; "clean", the accuracy; "gaussian", by sigma; "corruptions", lists
@@ -45,7 +50,6 @@ def of_run(run: Trained, settings: Settings) -> dict[str, Any]:
     """
     model, (images, labels) = run.model, run.test(settings.images)
     classify = classifier(model)
-    few = images[: settings.corrupted_images], labels[: settings.corrupted_images]
     return {
         "images": len(labels),
         "clean": accuracy(classify, images, labels),
@@ -53,7 +57,7 @@ def of_run(run: Trained, settings: Settings) -> dict[str, Any]:
             str(sigma): accuracy(classify, corruptions.gaussian(images, 255.0 * sigma), labels)
             for sigma in SIGMAS
         },
-        "corruptions": _corruptions(classify, *few),
+        "corruptions": _corruptions(classify, corrupted, labels[: settings.corrupted_images]),
         **_attacks(model, images, labels, settings.pgd_steps),
         "tolerance": solver_dependence.by_tolerance(model, images, labels),
         "time": solver_dependence.by_time(model, images, labels),
@@ -61,10 +65,12 @@ def of_run(run: Trained, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _corruptions(classify, images: np.ndarray, labels: np.ndarray) -> dict[str, list[float]]:
+def _corruptions(
+    classify: Classify, corrupted: corruptions.Corrupted, labels: np.ndarray
+) -> dict[str, list[float]]:
     return {
         name: [
-            accuracy(classify, corruptions.corrupt(images, name, severity), labels)
+            accuracy(classify, corrupted.get(name, severity), labels)
             for severity in corruptions.SEVERITIES
         ]
         for name in corruptions.names()

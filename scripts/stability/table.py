@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.reporting import markdown_table
+from scripts.stability.solver_dependence import TIMES, TOLERANCES
 
 # What the columns show of the ranges that were measured.
-SIGMA, EPSILON, TOLERANCE, TIME = "0.2", "2", 1, 2
+SIGMA, EPSILON, TOLERANCE = "0.2", "2", TOLERANCES.index(1e-2)
 
 
 def render(results: Mapping[str, Any]) -> str:
@@ -29,8 +30,8 @@ def _row(name: str, results: Mapping[str, Any]) -> dict[str, str]:
         "member": name,
         "accuracy (%)": spread(percent(run["accuracy"] for run in own)),
         "failed runs": f"{sum(run['why'] is not None for run in trained)} of {len(trained)}",
-        "evaluations, first and last tenth": _ends([one["evaluations"] for one in grown], 1),
-        "residual, first and last": _ends([one["residuals"] for one in grown], 2, share=0.0),
+        "evaluations, first and last tenth": _ends([one["evaluations"] for one in grown], ".1f"),
+        "residual, first and last": _ends([one["residuals"] for one in grown], ".3g", share=0.0),
         f"Gaussian noise {SIGMA}": spread(percent(m["gaussian"][SIGMA] for m in measured)),
         "15 corruptions": spread(
             percent(np.mean(list(m["corruptions"].values())) for m in measured)
@@ -40,7 +41,13 @@ def _row(name: str, results: Mapping[str, Any]) -> dict[str, str]:
         "answers changed by tolerance 1e-2": spread(
             percent(m["tolerance"]["changed"][TOLERANCE] for m in measured if m["tolerance"])
         ),
-        "at 2 T": spread(percent(m["time"]["accuracy"][TIME] for m in measured if m["time"])),
+        **{
+            f"at {factor:g} T": spread(
+                percent(m["time"]["accuracy"][number] for m in measured if m["time"])
+            )
+            for number, factor in enumerate(TIMES)
+            if factor != 1.0
+        },
         "norm of the Jacobian at T": spread([m["jacobian"]["norm"][-1] for m in measured], 1),
     }
 
@@ -58,11 +65,11 @@ def spread(values: Sequence[float], digits: int = 1) -> str:
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
-def _ends(series: Sequence[Sequence[float]], digits: int, share: float = 0.1) -> str:
+def _ends(series: Sequence[Sequence[float]], digits: str, share: float = 0.1) -> str:
     """The mean over runs of the first and of the last `share` of a series, at least one value."""
     firsts, lasts = [], []
     for values in series:
         some = max(1, int(share * len(values)))
         firsts.append(float(np.mean(values[:some])))
         lasts.append(float(np.mean(values[-some:])))
-    return f"{np.mean(firsts):.{digits}f} → {np.mean(lasts):.{digits}f}"
+    return f"{np.mean(firsts):{digits}} → {np.mean(lasts):{digits}}"
