@@ -6,6 +6,8 @@ import pathlib
 
 import pytest
 
+from tests import slow
+
 ROOT = pathlib.Path(__file__).parent.parent
 EXAMPLES = sorted(p.stem for p in (ROOT / "examples").glob("*.py") if p.stem != "__init__")
 # What its `main` is given here, and the bounds of what it returns.
@@ -28,9 +30,7 @@ NOT_DRAWN = {"own_solver"}
 SLOW = {"deq_attention", "deq_denoising", "ffjord", "fine_tuning", "latent_ode", "serve_onnx"}
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=[pytest.mark.slow] if n in SLOW else []) for n in EXAMPLES]
-)
+@pytest.mark.parametrize("name", [slow(name) if name in SLOW else name for name in EXAMPLES])
 def test_an_example_runs(name, tmp_path, capsys):
     arguments, low, high = SHORT[name]
     picture = tmp_path / "picture.png"

@@ -16,7 +16,7 @@ SMALL = {
     "model.channels": 4,
     "model.head_channels": 8,
     "model.groups": 2,
-    "model.solver": "bosh3",
+    "model.solver": "heun_euler",
     "log_every_steps": 2,
     "checkpoint_every_steps": 2,
 }

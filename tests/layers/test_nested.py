@@ -17,6 +17,7 @@ from homoode_tf.layers import (
     NeuralODE,
 )
 from homoode_tf.solvers import fixed_point
+from tests import slow
 
 registered = keras.saving.register_keras_serializable(package="homoode_tf_tests")
 TIGHT = {"rtol": 1e-8, "atol": 1e-8, "dtype": "float64"}
@@ -69,6 +70,8 @@ def test_the_structure_comes_back(kind, tmp_path):
         np.testing.assert_allclose(y, right, rtol=1e-2)
     for y, right in zip(tf.nest.flatten(found[1]), exact(0.8, 0.5), strict=True):
         np.testing.assert_allclose(y[:, 0], right, rtol=1e-2)
+    if kind != "nested":  # which holds the others
+        return
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras").predict(data, verbose=0)
     for y, right in zip(tf.nest.flatten(again), tf.nest.flatten(found), strict=True):
@@ -217,11 +220,12 @@ def test_a_multiscale_deq(mode, point):
     assert len(layer.losses) == (point == "learned")
 
 
-@pytest.mark.parametrize("kind", [HomoODE, DEQ])
+@pytest.mark.parametrize("kind", [slow(HomoODE), DEQ])
 def test_several_conditions_trained_saved_and_exported(kind, tmp_path):
     """Points by name: one for each tensor, each in its place again in a file."""
     inputs = [keras.Input((4, 4, 2)), keras.Input((1, 1, 2))]
-    layer = kind(Scales(), initial_point="running_mean")
+    solver = "anderson" if kind is DEQ else "bosh3"
+    layer = kind(Scales(), solver, initial_point="running_mean")
     model = keras.Model(inputs, layer(inputs))
     model.compile("sgd", ["mse", "mse"])
     data = [np.random.default_rng(n).normal(size=(6, n, n, 2)).astype("float32") for n in (4, 1)]

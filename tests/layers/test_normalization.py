@@ -10,6 +10,7 @@ from homoode_tf import solvers
 from homoode_tf.layers import ConvDynamics, GroupNormalization, HomoODE
 from homoode_tf.solvers import fusion
 from homoode_tf.solvers.ode.flat import weighted_sum
+from tests import slow
 
 SHAPE = (3, 4, 6, 8)
 
@@ -33,7 +34,7 @@ def made(layer):
 
 
 class TestConvDynamics:
-    @pytest.fixture(scope="class", params=["relu", "gelu"])
+    @pytest.fixture(scope="class", params=["relu", slow("gelu")])
     def dynamics(self, request):
         layer = ConvDynamics(8, groups=4, dtype="float64", activation=request.param)
         layer.build(SHAPE, SHAPE)
@@ -70,6 +71,7 @@ class TestConvDynamics:
         np.testing.assert_allclose(dynamics(z, x), norm[1](dynamics.conv2(y)), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("gradient", "step_control"),
     [
@@ -106,7 +108,7 @@ def test_a_solve_of_compiled_pieces(gradient, step_control, monkeypatch):
         np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("tableau", ["heun", "bosh3"])
+@pytest.mark.parametrize("tableau", ["heun", slow("bosh3")])
 def test_second_derivatives_of_compiled_steps(tableau, monkeypatch):
     """By the state, the weights and the time, of backprop, against plain operations."""
     y, rate, end = normal(*SHAPE), tf.constant(0.7, tf.float64), tf.constant(0.5, tf.float64)

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from homoode_tf import solvers
 from homoode_tf.layers import AugmentedNeuralODE, FunctionDynamics, HomoODE, NeuralODE
+from tests import slow
 from tests.layers.vector_fields import DenseDynamics, LinearDynamics
 
 modes = pytest.mark.parametrize("mode", solvers.GRADIENTS)
@@ -64,7 +65,7 @@ def test_gradients_of_the_whole_way(times, mode, step_control):
 
 
 @modes
-@pytest.mark.parametrize("traced", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("traced", [False, slow(True)])
 def test_times_of_each_sample(mode, traced):
     """Values, and gradients by x, by all the times, and by the rate; some go backwards."""
     times = tf.constant([[0.4, 0.9, 0.7], [-0.5, 0.1, 1.3]], tf.float64)

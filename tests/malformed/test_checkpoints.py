@@ -7,6 +7,7 @@ import random
 import shutil
 import tempfile
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ _CASES = (
 )
 
 
+@pytest.mark.slow
 @examples(few=3)
 @given(
     every=st.booleans(),

@@ -10,6 +10,7 @@ import random
 import shutil
 import tempfile
 
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -197,6 +198,7 @@ _FOLDERS = st.sampled_from([workdir, no_run, other_config, damaged_record, no_da
 _VALUES = [_OVERRIDES, _VALUES_IN_FILES] * 3 + [_OVERRIDES, _OTHER_FIELDS_IN_FILES]
 
 
+@pytest.mark.slow
 @examples(few=30)
 @given(
     case=st.one_of(*_VALUES, _FLAGS, _UNKNOWN_FLAGS, _PROGRAMS | _NO_PROGRAMS, _FOLDERS),

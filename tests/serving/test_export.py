@@ -5,9 +5,6 @@ import importlib
 import io
 import json
 import re
-import subprocess
-import sys
-import textwrap
 import threading
 import urllib.error
 import urllib.request
@@ -68,22 +65,6 @@ def test_agrees_with_the_model(model, saved_model, count):
     np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-4)  # other steps
     np.testing.assert_array_equal(answer["class"], np.argmax(expected, -1))
     assert [name.decode() for name in loaded.class_names().numpy()] == CLASS_NAMES
-
-
-def test_loads_where_the_package_cannot_be_imported(model, saved_model, tmp_path):
-    np.save(tmp_path / "images.npy", images(4))
-    script = textwrap.dedent(f"""
-        import sys
-        for name in ("homoode_tf", "keras", "tensorflow_probability"):
-            sys.modules[name] = None  # importing it is now an ImportError
-        import numpy as np, tensorflow as tf
-        serve = tf.saved_model.load({str(saved_model)!r}).signatures["serve"]
-        images = tf.constant(np.load({str(tmp_path / "images.npy")!r}))
-        np.save({str(tmp_path / "answer.npy")!r}, serve(images=images)["probabilities"])
-    """)
-    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path, capture_output=True)
-    expected = tf.nn.softmax(model(images(4)))
-    np.testing.assert_allclose(np.load(tmp_path / "answer.npy"), expected, atol=1e-4)
 
 
 def test_replaces_an_earlier_export(tmp_path):

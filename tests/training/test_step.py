@@ -14,13 +14,14 @@ from homoode_tf.training.non_finite import NonFiniteError, NonFiniteSteps
 from homoode_tf.training.objective import cross_entropy
 from homoode_tf.training.optimizers.loss_scale import LossScale
 from homoode_tf.training.step import make_train_step
+from tests import slow
 from tests.training import fakes
 
 # Batch norm's moments are a replica's own, and dropout's masks too: neither has an equal there.
 SAME = {"model__dropout_rate": 0.0, "model__batch_norm_momentum": 0.0}
 
 
-@pytest.fixture(params=["one_replica", "two_replicas"])
+@pytest.fixture(params=["one_replica", slow("two_replicas")])
 def strategy(request):
     return request.getfixturevalue(request.param)
 
@@ -51,9 +52,9 @@ class Trained:
     "changes",
     [
         {"optimizer__weight_decay": 0.1, "label_smoothing": 0.2, "weight_averaging__momentum": 0.7},
-        {"optimizer__name": "sgd", "optimizer__clip_norm": 0.05},
-        pytest.param({"optimizer__name": "sgd"}, marks=pytest.mark.slow),
-        pytest.param({"optimizer__name": "muon"}, marks=pytest.mark.slow),
+        slow({"optimizer__name": "sgd", "optimizer__clip_norm": 0.05}),
+        slow({"optimizer__name": "sgd"}),
+        slow({"optimizer__name": "muon"}),
     ],
     ids=["adam", "clipped", "sgd", "muon"],
 )
@@ -252,7 +253,7 @@ ONE_DROPOUT = {"model__dropout_rate": 0.0, "initial_point__period": 1}
 
 @pytest.mark.usefixtures("poisoned_model")
 class TestNonFiniteSteps:
-    @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+    @pytest.mark.parametrize("precision", ["mixed_float16", slow("float32")])
     def test_a_skipped_step_leaves_no_trace(self, strategy, precision):
         options = {"non_finite": "skip", "precision": precision, "optimizer__clip_norm": 0.5}
         options |= {"weight_averaging__momentum": 0.5, **ONE_DROPOUT}
@@ -268,7 +269,7 @@ class TestNonFiniteSteps:
         assert skipping.state.epoch_metrics.means() == without.state.epoch_metrics.means()
         skipping.state.non_finite_steps.check()
 
-    @pytest.mark.parametrize("precision", ["float32", "mixed_float16"])
+    @pytest.mark.parametrize("precision", ["mixed_float16", slow("float32")])
     def test_stop_names_the_first_one(self, strategy, precision):
         trained = Trained(strategy, 5, PoisonedImages(poisoned=(2, 3)), precision=precision)
         with pytest.raises(NonFiniteError, match="non-finite at step 3; the checkpoints"):

@@ -24,7 +24,8 @@ def get_config():
     config = compare_digits.get_config()
     config.recipe.update({"batch_size": 200, "epochs": 8.0, "evaluate_every_epochs": 8})
     config.recipe.log_every_steps = 1
-    config.recipe.model.update({"channels": 4, "head_channels": 6, "groups": 2, "solver": "bosh3"})
+    config.recipe.model.update({"channels": 4, "head_channels": 6, "groups": 2})
+    config.recipe.model.update({"solver": "rk4", "num_steps": 1})
     config.seeds = (0,)
     for name in list(config.models):
         if name != "homoode":

@@ -8,6 +8,7 @@ import tensorflow as tf
 from homoode_tf import solvers
 from homoode_tf.solvers import SolverError, Status
 from homoode_tf.solvers.first_order import SecondDerivativeError
+from tests import slow
 
 modes = pytest.mark.parametrize("mode", solvers.GRADIENTS)
 controls = pytest.mark.parametrize("step_control", solvers.STEP_CONTROLS)
@@ -35,10 +36,9 @@ def height(t, z):
             for mode in solvers.GRADIENTS
             for control in solvers.STEP_CONTROLS
         ),
-        *(
-            pytest.param(*case, True, marks=pytest.mark.slow)
-            for case in (("adjoint", "sample"), ("checkpoint", "batch"), ("backprop", "sample"))
-        ),
+        slow("adjoint", "sample", True),
+        slow("checkpoint", "batch", True),
+        slow("backprop", "sample", True),
     ],
 )
 def test_a_ball_lands_with_the_gradient_of_its_time(mode, step_control, traced):

@@ -10,11 +10,11 @@ import tensorflow_probability as tfp
 
 from homoode_tf import solvers
 from homoode_tf.layers import AugmentedNeuralODE, HomoODE, NeuralODE
+from tests import slow
 from tests.layers.vector_fields import LinearDynamics
 
 MODES = ("adjoint", "checkpoint", "backprop")
 modes = pytest.mark.parametrize("mode", MODES)
-slow = pytest.mark.slow
 
 
 class Example:
@@ -103,9 +103,9 @@ def exact():
     ("name", "step_control", "several"),
     [
         ("dopri5", "batch", False),
-        pytest.param("tsit5", "batch", True, marks=slow),
-        pytest.param("dopri5", "sample", True, marks=slow),
-        pytest.param("dop853", "batch", True, marks=slow),
+        slow("tsit5", "batch", True),
+        slow("dopri5", "sample", True),
+        slow("dop853", "batch", True),
     ],
 )
 def test_against_finite_differences(name, mode, step_control, several, expected):
@@ -145,9 +145,9 @@ def test_coarse_fixed_steps(options, several, mode):
     [
         ("heun_euler", "batch", False),
         ("bosh3", "batch", True),
-        pytest.param("dopri5", "batch", True, marks=slow),
-        pytest.param("dopri5", "sample", True, marks=slow),
-        pytest.param("dop853", "batch", True, marks=slow),
+        slow("dopri5", "batch", True),
+        slow("dopri5", "sample", True),
+        slow("dop853", "batch", True),
     ],
 )
 def test_checkpoint_equals_backprop(name, several, step_control):
@@ -232,10 +232,10 @@ def test_an_adjoint_solver_as_tfp_asks_for_it():
 @pytest.mark.parametrize(
     ("foreign", "step_control", "times"),
     [
-        pytest.param(FOREIGN[0], "batch", [0.0, 0.5, 1.0], marks=slow),
+        slow(FOREIGN[0], "batch", [0.0, 0.5, 1.0]),
         (FOREIGN[0], "sample", [-0.5, -1.0]),
-        pytest.param(FOREIGN[1], "batch", [-0.5, -1.0], marks=slow),
-        pytest.param(FOREIGN[1], "sample", [0.0, 0.5, 1.0], marks=slow),
+        slow(FOREIGN[1], "batch", [-0.5, -1.0]),
+        slow(FOREIGN[1], "sample", [0.0, 0.5, 1.0]),
     ],
     ids=["dopri-batch", "dopri-sample-back", "bdf-batch-back", "bdf-sample"],
 )
@@ -273,11 +273,7 @@ def test_the_adjoint_by_any_solver(foreign, step_control, times):
 
 @pytest.mark.parametrize(
     ("foreign", "kind"),
-    [
-        (FOREIGN[0], NeuralODE),
-        (FOREIGN[1], AugmentedNeuralODE),
-        *(pytest.param(foreign, HomoODE, marks=slow) for foreign in FOREIGN),
-    ],
+    [(FOREIGN[0], NeuralODE), (FOREIGN[1], AugmentedNeuralODE), *map(slow, FOREIGN, [HomoODE] * 2)],
 )
 def test_the_adjoint_of_a_layer_by_any_solver(foreign, kind):
     """z' = z K, so that z(1) = z0 e^K; with HomoODE z' = r z + x from 0."""
@@ -503,7 +499,7 @@ class Flow(keras.layers.Layer):
         ).states[-1]
 
 
-@pytest.mark.parametrize("mode", [pytest.param("adjoint", marks=slow), *MODES[1:]])
+@pytest.mark.parametrize("mode", [slow("adjoint"), *MODES[1:]])
 def test_inside_keras(mode, tmp_path):
     """fit in a graph and eagerly gives the same weights, and the model can be exported."""
     x = np.random.RandomState(0).randn(16, 4).astype("float32")

@@ -7,6 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from homoode_tf import solvers
+from tests import slow
 
 
 def rates_field(t, state):
@@ -30,10 +31,10 @@ ONE, THREE = (1.0,), (0.3, 0.9, 1.0)
     [
         ("dopri5", ONE),
         ("dopri5", THREE),
-        *(
-            pytest.param(*case, marks=pytest.mark.slow)
-            for case in (("heun_euler", ONE), ("bosh3", THREE), ("tsit5", ONE), ("dop853", THREE))
-        ),
+        slow("heun_euler", ONE),
+        slow("bosh3", THREE),
+        slow("tsit5", ONE),
+        slow("dop853", THREE),
     ],
 )
 def test_independence(name, times):

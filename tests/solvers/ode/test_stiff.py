@@ -10,6 +10,7 @@ from scipy.integrate import solve_ivp
 from homoode_tf import solvers
 from homoode_tf.layers import NeuralODE
 from homoode_tf.solvers import SolverError
+from tests import slow
 from tests.layers.vector_fields import DenseDynamics
 
 WIDTH = 250
@@ -44,7 +45,7 @@ WAVE = np.stack([1.0 + np.sin(2.0 * np.pi * PLACES), 3.0 + 0.0 * PLACES], 1).rav
     [
         (robertson, np.array([1.0, 0.0, 0.0]), 1e4, {}),
         (van_der_pol, np.array([2.0, 0.0]), 1000.0, {}),
-        pytest.param(brusselator, WAVE, 0.5, {"lband": 2, "uband": 2}, marks=pytest.mark.slow),
+        slow(brusselator, WAVE, 0.5, {"lband": 2, "uband": 2}),
     ],
     ids=["robertson", "van_der_pol", "reaction_diffusion"],
 )
@@ -76,8 +77,8 @@ def oscillator(m, y, stiffness):
     ("field", "constants", "start", "end"),
     [
         (with_rates, RATES, [1.0, 0.0, 0.0], 40.0),
-        pytest.param(with_rates, RATES, [1.0, 0.0, 0.0], 1e4, marks=pytest.mark.slow),
-        pytest.param(oscillator, np.array([1000.0]), [2.0, 0.0], 500.0, marks=pytest.mark.slow),
+        slow(with_rates, RATES, [1.0, 0.0, 0.0], 1e4),
+        slow(oscillator, np.array([1000.0]), [2.0, 0.0], 500.0),
     ],
     ids=["robertson to 40", "robertson to 1e4", "van_der_pol"],
 )
@@ -126,13 +127,7 @@ def relaxation(rate, time, start):
     )
 
 
-@pytest.mark.parametrize(
-    "times",
-    [
-        [0.29, 0.2],
-        *(pytest.param(t, marks=pytest.mark.slow) for t in ([0.31, 0.5, 2.3], "every step")),
-    ],
-)
+@pytest.mark.parametrize("times", [[0.29, 0.2], slow([0.31, 0.5, 2.3]), slow("every step")])
 def test_gradients_by_everything(times):
     """By the start, a variable and the times, in each direction of time, eagerly as well."""
     solver = solvers.get("bdf", rtol=1e-8, atol=1e-10)

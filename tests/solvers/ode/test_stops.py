@@ -8,6 +8,7 @@ import tensorflow_probability as tfp
 
 from homoode_tf import solvers
 from homoode_tf.layers import NeuralODE
+from tests import slow
 from tests.layers.vector_fields import DenseDynamics
 
 modes = pytest.mark.parametrize("mode", solvers.GRADIENTS)
@@ -54,12 +55,12 @@ WAYS = {
 
 
 @modes
-@controls
+@pytest.mark.parametrize("step_control", ["batch", slow("sample")])
 @pytest.mark.parametrize(
     ("name", "sign", "several"),
     [
         ("dopri5", -1.0, True),
-        pytest.param("dop853", 1.0, False, marks=pytest.mark.slow),
+        slow("dop853", 1.0, False),
     ],
 )
 def test_gradients_across_a_jump(name, sign, several, mode, step_control):

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from homoode_tf import solvers
 from homoode_tf.solvers.tracing import TransformationError
+from tests import slow
 
 MODES = ("backprop", "checkpoint", "adjoint")
 RATE = tf.Variable([0.5, 1.5], dtype=tf.float64)
@@ -26,7 +27,7 @@ def run(fn, in_graph):
     return tf.function(fn)() if in_graph else fn()
 
 
-@pytest.fixture(params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["eager", "graph"])
+@pytest.fixture(params=[False, slow(True)], ids=["eager", "graph"])
 def in_graph(request):
     return request.param
 

@@ -95,6 +95,7 @@ def test_a_missing_tpu_is_named(monkeypatch):
         strategy.create("tpu")
 
 
+@pytest.mark.slow
 def test_a_worker_does_not_wait_for_ever():
     """The others never start: the wait, which no handler of Python's interrupts, is ended."""
     code = (

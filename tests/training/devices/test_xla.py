@@ -11,6 +11,7 @@ from homoode_tf.training.inputs import Inputs
 from homoode_tf.training.non_finite import NonFiniteError
 from homoode_tf.training.state import TrainState
 from homoode_tf.training.step import make_train_step
+from tests import slow
 from tests.training import fakes
 
 # XLA draws other random numbers: without dropout both ways compute the same.
@@ -50,19 +51,14 @@ def train_some_steps(strategy, jit_compile, model, **changes):
     ("replicas", "model", "changes"),
     [
         (1, DENSE, {**SGD, "optimizer__clip_norm": 0.5, "initial_point__period": 1}),
-        (2, DENSE, {"weight_averaging__momentum": 0.5}),
-        (1, DENSE, {**SGD, "accumulation_steps": 2}),
-        *(
-            pytest.param(*case, marks=pytest.mark.slow)
-            for case in (
-                (1, FIXED_STEPS, {**SGD, "non_finite": "skip", "weight_averaging__momentum": 0.5}),
-                (1, {**BOUNDED, "gradient": "backprop"}, SGD),
-                (1, {**BOUNDED, "gradient": "checkpoint"}, SGD),
-                (1, {**FEW_STAGES, "gradient": "adjoint", "step_control": "sample"}, SGD),
-                (1, {"layer": "resnet", "gradient": "checkpoint"}, SGD),
-                (1, DEQ, SGD),
-            )
-        ),
+        slow(2, DENSE, {"weight_averaging__momentum": 0.5}),
+        slow(1, DENSE, {**SGD, "accumulation_steps": 2}),
+        slow(1, FIXED_STEPS, {**SGD, "non_finite": "skip", "weight_averaging__momentum": 0.5}),
+        slow(1, {**BOUNDED, "gradient": "backprop"}, SGD),
+        slow(1, {**BOUNDED, "gradient": "checkpoint"}, SGD),
+        slow(1, {**FEW_STAGES, "gradient": "adjoint", "step_control": "sample"}, SGD),
+        slow(1, {"layer": "resnet", "gradient": "checkpoint"}, SGD),
+        slow(1, DEQ, SGD),
     ],
 )
 def test_compiled_steps_do_what_the_others_do(request, replicas, model, changes):

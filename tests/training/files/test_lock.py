@@ -11,8 +11,12 @@ import pytest
 from homoode_tf.training.files.lock import LockedError, exclusive
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
+# Without what the packages above the lock import, TensorFlow above all.
 HOLD = """
-import pathlib, sys
+import pathlib, sys, types
+for name in ("homoode_tf", "homoode_tf.training", "homoode_tf.training.files"):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [name.replace(".", "/")]
 from homoode_tf.training.files.lock import exclusive
 with exclusive(pathlib.Path(sys.argv[1])):
     print("held", flush=True)

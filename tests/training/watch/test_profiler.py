@@ -46,6 +46,7 @@ def interrupt(monkeypatch, step):
     monkeypatch.setattr(loop.Interruption, "check", check)
 
 
+@pytest.mark.slow
 def test_a_profiled_run_equals_another_also_when_resumed(tmp_path, capsys):
     plain = tmp_path / "plain", run(tmp_path / "plain")
     assert traced_steps(tmp_path / "plain") == []
@@ -74,6 +75,7 @@ def test_an_interrupted_run_leaves_what_was_traced(tmp_path, monkeypatch):
     tf.profiler.experimental.stop(save=False)
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_earlier(tmp_path, caplog):
     run(tmp_path / "a", profile_steps=100)
     assert traced_steps(tmp_path / "a") == list(range(4, 21))
