@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Studies trained Augmented Neural ODEs; writes `augmented.md` and its pictures.
 
-    python -m scripts.augmented RUN ... [--data_dir DIR]
+    python -m scripts.augmented [RUN ...] [--data_dir DIR]
 
 RUN is the folder of a finished run of an augmented_neural_ode; each is trained anew with its input
 held, in the folder RUN-held, where that is not done yet.
@@ -23,12 +23,14 @@ from scripts.augmented.held import hold, train_held
 from scripts.trained import Trained, open_run
 
 _FOLLOWED, _DRAWN = 64, 40
+# Of the page's own command.
+_RUN = pathlib.Path("runs/augmented/augmented_neural_ode/seed0")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measures, draws, and writes the page."""
     parser = argparse.ArgumentParser(prog="python -m scripts.augmented", description=__doc__)
-    parser.add_argument("runs", nargs="+", type=pathlib.Path, help="folders of finished runs")
+    parser.add_argument("runs", nargs="*", type=pathlib.Path, default=[_RUN], help="their folders")
     parser.add_argument("--data_dir", help="of the TFDS data sets")
     parser.add_argument("--output", type=pathlib.Path, default=pathlib.Path("docs"))
     parser.add_argument("--train_images", type=int, default=10_000, help="for the probes, at most")
