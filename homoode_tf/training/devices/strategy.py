@@ -123,7 +123,10 @@ def gather_over_workers(strategy: tf.distribute.Strategy, numbers: Sequence[int]
 
     It waits for the others.
     """
-    return _gatherer(strategy)(tf.constant(numbers, tf.int64)).numpy().tolist()
+    numbers = tf.constant(numbers, tf.int64)
+    # Called as it is, TensorFlow would take the functions of several calls for one retraced.
+    gather = _gatherer(strategy).get_concrete_function(numbers)
+    return gather(numbers).numpy().tolist()
 
 
 def _gatherer(strategy):
