@@ -230,7 +230,10 @@ def test_several_conditions_trained_saved_and_exported(kind, tmp_path):
     model.compile("sgd", ["mse", "mse"])
     data = [np.random.default_rng(n).normal(size=(6, n, n, 2)).astype("float32") for n in (4, 1)]
     model.fit(data, [y * 0.5 for y in data], verbose=0)
-    assert all(np.any(p.value) for p in layer.initial_point.points)
+    starts = layer.initial_state([tf.constant(x) for x in data])
+    for y, point in zip(starts, layer.initial_point.points, strict=True):
+        assert np.any(point.value)
+        np.testing.assert_allclose(y, np.broadcast_to(point.value, y.shape), rtol=1e-6)
     expected = model.predict(data, verbose=0)
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras")
