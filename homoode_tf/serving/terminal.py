@@ -8,6 +8,8 @@ import os
 import sys
 from collections.abc import Callable
 
+import absl.logging
+
 from homoode_tf import disk, program
 from homoode_tf.errors import UserError
 
@@ -40,7 +42,8 @@ def run(module: str, command: Callable[[], int]) -> int:
     # Notices about the machine, about how a model was saved and about each pass of a converter;
     # what matters is an error here.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    for name, level in (("absl", "ERROR"), ("tensorflow", "ERROR"), ("tf2onnx", "CRITICAL")):
+    absl.logging.set_verbosity("error")
+    for name, level in (("tensorflow", "ERROR"), ("tf2onnx", "CRITICAL")):
         logging.getLogger(name).setLevel(level)
     try:
         return command()

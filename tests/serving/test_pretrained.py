@@ -2,6 +2,9 @@
 """`--pretrained NAME` in the place of `--saved_model DIR`, and the export of such weights."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -29,6 +32,17 @@ def test_an_image_is_classified_by_name(shipped, tmp_path, capsys):
     Image.new("L", (20, 30), 200).save(tmp_path / "image.png")
     assert main([str(tmp_path / "image.png"), "--pretrained", "small", "--format=jsonl"]) == 0
     assert json.loads(capsys.readouterr().out)["class_name"] in "0123456789"
+
+
+@pytest.mark.slow
+def test_the_command_says_nothing_but_its_answer(tmp_path):
+    Image.new("L", (8, 8), 200).save(tmp_path / "image.png")
+    command = ["-m", "homoode_tf.predict", "--pretrained", "digits", str(tmp_path / "image.png")]
+    environment = {k: v for k, v in os.environ.items() if k != "TF_CPP_MIN_LOG_LEVEL"}
+    done = subprocess.run(
+        [sys.executable, *command], capture_output=True, text=True, check=True, env=environment
+    )
+    assert done.stderr == "" and len(done.stdout.splitlines()) == 2
 
 
 def test_an_unknown_name_is_one_line_with_the_known_ones(shipped, capsys):
