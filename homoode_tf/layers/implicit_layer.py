@@ -12,6 +12,7 @@ from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers import given_dynamics, inner_loss, structure
 from homoode_tf.layers.held_state import HeldState
 from homoode_tf.layers.serving_scope import current_step_control, is_serving
+from homoode_tf.layers.solver_scope import current_solver
 from homoode_tf.solvers.ode.flat import align
 
 Tensors = list[tf.Tensor]
@@ -93,7 +94,7 @@ class ImplicitLayer(keras.layers.Layer):
             return {"solver": self.serving_solver(current_step_control())}
         # A side effect of a backward pass cannot leave a loop that is not ours.
         on_backward = None if inner_loss.is_within_loop() else self.backward_nfe.assign
-        return {"training": training, "on_backward": on_backward}
+        return {"solver": current_solver(), "training": training, "on_backward": on_backward}
 
     def finish_call(self, solution: Any, output: Any, training: bool) -> Any:
         """What a call returns, after what is to be remembered was."""

@@ -4,6 +4,7 @@
 import contextlib
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import ml_collections
@@ -23,6 +24,8 @@ from homoode_tf.training.watch.clock import Clock
 from homoode_tf.training.watch.metrics import MetricsWriter
 from homoode_tf.training.watch.profiler import Profiler
 from homoode_tf.training.watch.progress import Progress
+
+_PLAIN = contextlib.nullcontext()
 
 
 def train(
@@ -128,6 +131,7 @@ def _make_steps(
     """Makes the steps that are left, and between them what is due: metrics, checkpoints."""
     milestones, state = run.milestones, run.state
     train_step = make_train_step(state, run.settings)
+    early_step = make_train_step(state, run.settings, run.early_solver)
     batches = run.inputs.train(record.step, milestones.total_steps)
     # A run that was stopped in the midst of an evaluation goes on with that.
     step, saved_step, is_due = record.step, record.step, not record.complete
@@ -143,18 +147,17 @@ def _make_steps(
         while is_due or step < milestones.total_steps:
             if not is_due:
                 interruption.check()
-                if step == record.step:
-                    progress.doing("compiling")
-                with explaining_failures(f"step {step + 1}"), profiler.step(step + 1):
-                    train_step(batches)
+                make = early_step if step < milestones.early_steps else train_step
+                is_compiled = step in (record.step, milestones.early_steps)
+                with (
+                    _compiling(run, step, clock, progress) if is_compiled else _PLAIN,
+                    explaining_failures(f"step {step + 1}"),
+                    profiler.step(step + 1),
+                ):
+                    make(batches)
                 step += 1
                 progress.made(step)
                 is_due = milestones.any_at(step)
-                if step == record.step + 1:
-                    # This one includes its compilation: time from the next one on.
-                    state.wait_for_device()
-                    clock.start_training(step)
-                    progress.doing("")
                 if profiler.is_done:
                     state.wait_for_device()
                     with clock.paused(step):
@@ -180,6 +183,18 @@ def _make_steps(
         run.checkpoints.wait()
         message = f"stopped by {error.signal_name}; step {step} is saved"
         raise Interrupted(error.signal_number, message) from None
+
+
+@contextlib.contextmanager
+def _compiling(run: Run, step: int, clock: Clock, progress: Progress) -> Iterator[None]:
+    """The step after `step` is compiled, so that its time says nothing of a step's."""
+    run.state.wait_for_device()
+    clock.stop_training(step)
+    progress.doing("compiling")
+    yield
+    run.state.wait_for_device()
+    clock.start_training(step + 1)
+    progress.doing("")
 
 
 def _evaluate(

@@ -19,6 +19,7 @@ class Milestones:
     Attributes:
         total_steps: Steps of the whole run.
         steps_per_epoch: Full batches of the training split.
+        early_steps: How many of the first steps are made by the early solver.
 
     Raises:
         InvalidValueError: If the split has less than one batch, or the run more steps than can be
@@ -47,6 +48,7 @@ class Milestones:
                 f"steps can be counted, got {settings.epochs}."
             )
         self.total_steps = max(1, round(num_steps))
+        self.early_steps = round(settings.early_solver.fraction * self.total_steps)
 
     def epoch(self, step: int) -> int:
         """Returns the epoch, from 1, that `step` belongs to."""

@@ -14,7 +14,7 @@ import tensorflow as tf
 from homoode_tf import data, models
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.serving import export
-from homoode_tf.training import fine_tuning
+from homoode_tf.training import early_solver, fine_tuning
 from homoode_tf.training.devices import agreement, precision, xla
 from homoode_tf.training.devices import strategy as strategies
 from homoode_tf.training.evaluation import Evaluator
@@ -49,6 +49,7 @@ class Run:
         milestones: What is due when.
         inputs: Batches on their replicas.
         model: The classifier, built.
+        early_solver: Of the steps before `milestones.early_steps`; None where there are none.
         state: Everything that changes in training.
         evaluator: Evaluates the state's model.
         checkpoints: Of the state.
@@ -97,6 +98,7 @@ class Run:
         keras.utils.set_random_seed(settings.seed)
         with self.strategy.scope():
             self.model = self._build_model(settings.precision)
+        self.early_solver = early_solver.make(settings.early_solver, self.model)
         fine_tuning.freeze(self.model, settings.freeze)
         if settings.jit_compile:
             xla.check(self.model, settings.model, self.strategy)

@@ -9,6 +9,7 @@ from homoode_tf.errors import InvalidTypeError, InvalidValueError
 from homoode_tf.models.settings import ModelSettings
 from homoode_tf.settings import Settings, count, fraction, group, not_negative, positive, setting
 from homoode_tf.solvers import STEP_CONTROLS
+from homoode_tf.solvers.ode.tableaus import BY_NAME
 from homoode_tf.training.devices.precision import NAMES as PRECISIONS
 from homoode_tf.training.non_finite import POLICIES
 
@@ -61,6 +62,15 @@ class InitialPointSettings(Settings):
         0.02, "Of its own plain SGD; decays by the same cosine as the task's."
     )
     period: int = count(20, "It is updated every `period`-th step.")
+
+
+@dataclasses.dataclass(frozen=True)
+class EarlySolverSettings(Settings):
+    """`config.early_solver`: another solver of the ODE for the first part of the training."""
+
+    name: str = setting("heun", "The method.", choices=tuple(BY_NAME))
+    num_steps: int = count(2, "Of a method without step control.")
+    fraction: float = fraction(0.0, "Part of all steps that are made with it; 0 is none.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,4 +142,5 @@ class TrainingSettings(DataSettings):
     )
     optimizer: OptimizerSettings = group(OptimizerSettings)
     initial_point: InitialPointSettings = group(InitialPointSettings)
+    early_solver: EarlySolverSettings = group(EarlySolverSettings)
     weight_averaging: WeightAveragingSettings = group(WeightAveragingSettings)

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from homoode_tf.errors import UserError
 from homoode_tf.graph_errors import reason
+from homoode_tf.layers.solver_scope import solver_scope
+from homoode_tf.solvers import RungeKutta
 from homoode_tf.training.devices.strategy import OF_A_LOST_WORKER
 from homoode_tf.training.objective import make_gradient
 from homoode_tf.training.optimizers import clip_to_global_norm
@@ -31,7 +33,7 @@ def explaining_failures(what: str) -> Iterator[None]:
 
 
 def make_train_step(
-    state: TrainState, settings: TrainingSettings
+    state: TrainState, settings: TrainingSettings, solver: RungeKutta | None = None
 ) -> Callable[[Iterator[tuple[tf.Tensor, tf.Tensor]]], None]:
     """Compiles a step: one batch, one gradient, one update of each optimiser.
 
@@ -44,13 +46,14 @@ def make_train_step(
     Args:
         state: What the step changes.
         settings: The checked config.
+        solver: Of the implicit layer; None is its own.
 
     Returns:
         A function of an iterator over distributed batches of images, uint8 of shape (batch,
         height, width, channels), and labels, int64 of shape (batch,). It returns nothing, and
         does not wait for the device: `state.recent_metrics` and `state.epoch_metrics` add up.
     """
-    compute, apply = _compute_and_apply(state, settings)
+    compute, apply = _compute_and_apply(state, settings, solver)
     run = _run_unless_non_finite if state.may_skip else _run_always
 
     @tf.function(autograph=False)
@@ -74,14 +77,15 @@ def make_train_step(
     return train_step
 
 
-def _compute_and_apply(state, settings):
+def _compute_and_apply(state, settings, solver):
     """Returns the two halves of a step in replica context: gradients and sums, and the update."""
     model, num_replicas = state.model, state.strategy.num_replicas_in_sync
     gradient = make_gradient(model, settings, num_replicas)
 
     def compute(images, labels):
         scale = None if state.loss_scale is None else tf.convert_to_tensor(state.loss_scale.value)
-        *gradients, metrics = gradient(images, labels, scale)
+        with solver_scope(solver):  # here, for each replica may have a thread of its own
+            *gradients, metrics = gradient(images, labels, scale)
         state.agree_on_step_sizes()
         # One all-reduce for the metrics and for whether all is finite.
         squares = tf.add_n([tf.reduce_sum(tf.square(g)) for g in tf.nest.flatten(gradients)])

@@ -41,7 +41,7 @@ _INTEGERS = {
     "-1 9": "augmentation.rand_augment",
     "0": "model.channels model.head_channels model.groups model.num_steps model.max_num_iterations "
     "model.max_num_steps batch_size accumulation_steps initial_point.period log_every_steps "
-    "checkpoint_every_steps evaluate_every_epochs keep_checkpoints",
+    "checkpoint_every_steps evaluate_every_epochs keep_checkpoints early_solver.num_steps",
 }
 _NUMBERS = {
     "0.0 -0.5 1.0 1.5 1e-9": "validation_fraction",
@@ -51,7 +51,8 @@ _NUMBERS = {
     "-0.1 1.0 2.0": "augmentation.cutout model.final_time_spread "
     "model.dropout_rate model.batch_norm_momentum optimizer.momentum "
     "optimizer.beta_1 optimizer.beta_2 weight_averaging.momentum",
-    "-0.1 1.0": "label_smoothing optimizer.warmup_fraction weight_averaging.start_fraction",
+    "-0.1 1.0": "label_smoothing optimizer.warmup_fraction weight_averaging.start_fraction "
+    "early_solver.fraction",
     "0.0 -1.0": "model.rtol model.atol model.final_time",
     "0.0 -1.0 1e30": "epochs",
     "0.0 -0.1": "optimizer.learning_rate optimizer.adam_learning_rate optimizer.epsilon",
@@ -69,6 +70,7 @@ _CHOICES = {
     "float16 bfloat16 float64": "precision",
     "ignore Skip": "non_finite",
     "adamm SGD": "optimizer.name",
+    "anderson Heun": "early_solver.name",
     "image Sample": "export_step_control",
     "float16 bfloat16": "export_precision",
     "ImageNet own": "normalization",
@@ -121,7 +123,14 @@ FIELDS = (
 )
 GROUPS = tuple(
     Field(name, (), ("3", "'x'", "[]", "None"))
-    for name in ("augmentation", "model", "optimizer", "weight_averaging", "initial_point")
+    for name in (
+        "augmentation",
+        "model",
+        "optimizer",
+        "weight_averaging",
+        "initial_point",
+        "early_solver",
+    )
 )
 # What has no default, so that a config cannot do without it; and where a small run has another one.
 REQUIRED = ("dataset",)

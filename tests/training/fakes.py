@@ -154,8 +154,8 @@ def after_each_step(set_attribute, do):
     """Lets `do` be called with the state after each training step."""
     make = loop.make_train_step
 
-    def make_train_step(state, settings):
-        train_step = make(state, settings)
+    def make_train_step(state, *arguments):
+        train_step = make(state, *arguments)
 
         def step_and_more(batches):
             train_step(batches)

@@ -16,7 +16,7 @@ class Clock:
     A checkpoint keeps what `read` returns, so that a resumed run goes on counting. Work that a
     killed process did after its last checkpoint is made again, and not counted twice.
 
-    The first step of each process is left out of the training seconds: it is compiled then.
+    Steps that are compiled, the first of each process, are left out of the training seconds.
 
     Args:
         batch_size: Images of one step.
@@ -43,15 +43,20 @@ class Clock:
         """Starts timing the training, after `step` steps."""
         self._training_since = step, time.monotonic()
 
-    @contextlib.contextmanager
-    def paused(self, step: int) -> Iterator[None]:
-        """Within this context, which begins after `step` steps, training is not timed."""
+    def stop_training(self, step: int) -> None:
+        """Stops timing the training, after `step` steps."""
         since, self._training_since = self._training_since, None
         if since is not None:
             self._examples += (step - since[0]) * self._batch_size
             self._training_seconds += time.monotonic() - since[1]
+
+    @contextlib.contextmanager
+    def paused(self, step: int) -> Iterator[None]:
+        """Within this context, which begins after `step` steps, training is not timed."""
+        is_timed = self._training_since is not None
+        self.stop_training(step)
         yield
-        if since is not None:
+        if is_timed:
             self.start_training(step)
 
     @property
