@@ -91,8 +91,9 @@ class RungeKutta(tfp.math.ode.Solver):
       adjoint_atol: Absolute tolerance of the adjoint equation, whose solution is scaled to size
         one; None means atol.
       adjoint_solver: Another `tfp.math.ode.Solver` (or its saved description) for the adjoint
-        equation; one that is no `RungeKutta`, such as `tfp.math.ode.BDF` where the equation is
-        stiff, has its own tolerances, and judges the gradients by weights with the rest.
+        equation of gradient="adjoint"; one that is no `RungeKutta`, such as `tfp.math.ode.BDF`
+        where the equation is stiff, has its own tolerances, and judges the gradients by weights
+        with the rest.
       make_adjoint_solver_fn: TFP's way to give it: a function that makes the solver.
       safety_factor: Factor by which a step size stays below the largest expected to be accepted.
       min_step_size_factor: Least change of the step size from one step to the next.
@@ -185,7 +186,9 @@ class RungeKutta(tfp.math.ode.Solver):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> RungeKutta:
         """Makes the solver that `get_config` described."""
-        return cls(**config)
+        # Saved when an adjoint solver beside another gradient was only of no effect.
+        unused = config.get("gradient", "adjoint") != "adjoint"
+        return cls(**{**config, "adjoint_solver": None} if unused else config)
 
     def replace(self, **changes: Any) -> RungeKutta:
         """Returns a solver like this one but for some of the constructor's arguments.

@@ -90,6 +90,11 @@ class Settings:
             raise InvalidValueError(
                 "step_control must be 'batch' with num_steps or step_size, got 'sample'."
             )
+        if self.adjoint_solver is not None and self.gradient != "adjoint":
+            raise InvalidValueError(
+                f"adjoint_solver has no meaning beside gradient={self.gradient!r}: set "
+                "gradient='adjoint', or leave it out."
+            )
         if self._adjoint_base is None and (self.adjoint_rtol or self.adjoint_atol):
             raise InvalidValueError(
                 f"adjoint_rtol and adjoint_atol have no meaning beside {self.adjoint_solver.name}, "

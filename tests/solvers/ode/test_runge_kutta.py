@@ -312,6 +312,20 @@ class TestArguments:
             with pytest.raises(ValueError, match="no meaning beside bdf, which has tolerances"):
                 solvers.get("dopri5", **options)
 
+    @pytest.mark.parametrize("gradient", ["checkpoint", "backprop"])
+    @pytest.mark.parametrize("name", ["adjoint_solver", "make_adjoint_solver_fn"])
+    def test_an_adjoint_solver_beside_another_gradient(self, gradient, name):
+        solver = tfp.math.ode.BDF()
+        option = {name: (lambda: solver) if name.startswith("make") else solver}
+        with pytest.raises(ValueError, match=f"no meaning beside gradient='{gradient}': set"):
+            solvers.get("dopri5", gradient=gradient, **option)
+        adjoint = solvers.get("dopri5", **option)
+        with pytest.raises(ValueError, match="no meaning beside gradient"):
+            adjoint.replace(gradient=gradient)
+        # What was saved when it was only of no effect can still be read.
+        saved = {**adjoint.get_config(), "gradient": gradient}
+        assert solvers.RungeKutta.from_config(saved).settings.adjoint_solver is None
+
     @pytest.mark.parametrize(
         ("arguments", "error", "message"),
         [
@@ -340,7 +354,7 @@ class TestArguments:
         "adjoint_solver", [solvers.get("bosh3", atol=1e-5), tfp.math.ode.BDF(rtol=1e-5)]
     )
     def test_config_round_trip(self, adjoint_solver):
-        options = {"rtol": 1e-4, "gradient": "checkpoint", "adjoint_solver": adjoint_solver}
+        options = {"rtol": 1e-4, "max_num_steps": 99, "adjoint_solver": adjoint_solver}
         config = json.dumps(solvers.get("tsit5", **options).get_config())
         again = solvers.RungeKutta(**json.loads(config))
         assert json.dumps(again.get_config()) == config
