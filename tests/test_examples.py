@@ -27,7 +27,10 @@ SHORT = {
 }
 NOT_DRAWN = {"own_solver"}
 # Two runs from config to export; a conversion; solves of many lengths or many variables.
-SLOW = {"deq_attention", "deq_denoising", "ffjord", "fine_tuning", "latent_ode", "serve_onnx"}
+SLOW = {
+    *("classifier", "deq_attention", "deq_denoising", "ffjord", "fine_tuning", "latent_ode"),
+    *("serve_onnx", "spiral"),
+}
 
 
 @pytest.mark.parametrize("name", [slow(name) if name in SLOW else name for name in EXAMPLES])

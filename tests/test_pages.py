@@ -31,9 +31,12 @@ from homoode_tf.report.compare import curves, experiment, member_processes
 from homoode_tf.report.plot import run_report
 from homoode_tf.training.files.workdir import Workdir, plain
 from homoode_tf.training.settings import TrainingSettings
+from tests import slow
 
 ROOT = pathlib.Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/**/*.md"))]
+# What they show is tested elsewhere, too.
+SLOW = {"runs.md", "serving.md", "weights.md"}
 PROGRAMS = [
     *(ROOT / "homoode_tf" / name for name in ("train.py", "report/compare/command.py")),
     *(path for name in ("configs", "benchmarks", "scripts") for path in (ROOT / name).glob("*.py")),
@@ -219,7 +222,11 @@ def names_for(page):
     return {}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+@pytest.mark.parametrize(
+    "page",
+    [slow(page) if page.name in SLOW else page for page in PAGES],
+    ids=lambda path: path.relative_to(ROOT).as_posix(),
+)
 def test_a_page_runs(page, place, monkeypatch):
     text, names = page.read_text("utf-8"), names_for(page.name)
     for old, new in SHORT.get(page.name, {}).items():

@@ -32,6 +32,7 @@ def test_all_steps_are_alike(run):
     assert len(results["alone"]) == 10 and min(results["alone"]) > 0
 
 
+@pytest.mark.slow
 def test_both_sides_train(run):
     bench = input_pipeline.Bench(run, total_steps=3)
     kernel = run.model.head.logits.kernel

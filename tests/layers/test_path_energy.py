@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from homoode_tf.layers import ConvDynamics, HomoODE, NeuralODE
+from tests import slow
 
 MODES = [
     (gradient, step_control)
@@ -129,7 +130,7 @@ def test_the_final_time_is_drawn_in_training_only():
         np.testing.assert_allclose(end, Z0 * np.e, rtol=1e-7)
 
 
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", ["float32", slow("mixed_bfloat16")])
 def test_fit_adds_the_energy_to_the_loss(policy, monkeypatch):
     monkeypatch.undo()
     weights = {"kinetic_weight": 1e3, "jacobian_weight": 1.0, "final_time_spread": 0.1}

@@ -120,6 +120,7 @@ def test_the_final_time_is_learnt(mode, step_control):
     assert HomoODE.from_config(layer.get_config()).learn_final_time
 
 
+@pytest.mark.slow
 def test_in_a_functional_model_saved_and_loaded(tmp_path):
     inputs, times = keras.Input((2,)), keras.Input((3,))
     outputs = AugmentedNeuralODE(DenseDynamics(3), 1, step_control="sample")(inputs, times=times)

@@ -97,7 +97,7 @@ def test_gradient_within_rnn(kind, mode, sequences):
 
 
 @pytest.mark.parametrize(
-    ("wrapper", "kind"), [("bidirectional", "HomoODE"), ("time_distributed", "NeuralODE")]
+    ("wrapper", "kind"), [slow("bidirectional", "HomoODE"), ("time_distributed", "NeuralODE")]
 )
 def test_fit_within_wrappers(wrapper, kind, sequences):
     layer = make(kind, _MODES[kind][0])

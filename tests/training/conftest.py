@@ -17,6 +17,8 @@ def use_fakes(monkeypatch):
     # The graphs of a run are a cycle of references, and the time to free several at once grows
     # faster than their number: to minutes for those of this folder's tests.
     gc.collect()
+    # What is left now stays: looking through it again would take seconds for every test.
+    gc.freeze()
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,6 @@ from homoode_tf import data
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.serving.predict import ServedModel
 from homoode_tf.training import train
-from tests import slow
 from tests.malformed import commands
 from tests.training.fakes import FakeImages
 
@@ -163,7 +162,8 @@ def test_the_default_folder_tells_recipes_and_changes_apart():
     assert "workdir runs/cifar10_fast-epochs=3 holds no run" in done.errors
 
 
-@pytest.mark.parametrize("exported", ["float32", slow("training")])
+@pytest.mark.slow
+@pytest.mark.parametrize("exported", ["float32", "training"])
 def test_a_run_in_bfloat16_leaves_a_model_that_runs_anywhere(exported, tmp_path, data_dir):
     config = small(epochs=0.1, precision="mixed_bfloat16", export_precision=exported)
     result = train(config, tmp_path, data_dir, "one_device")
