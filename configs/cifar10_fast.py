@@ -3,7 +3,7 @@
 
     python train.py --config=configs/cifar10_fast.py --workdir=runs/cifar10_fast
 
-Test accuracy 75.8 % after 1,531 steps. What each difference from
+Test accuracy 75.7 % after 1,531 steps. What each difference from
 `cifar10.py` is worth stands in `docs/results.md`.
 """
 
