@@ -23,6 +23,7 @@ from absl import flags
 from ml_collections import config_flags
 
 from homoode_tf import command_line
+from homoode_tf.checks import check_choice
 from homoode_tf.disk import write_atomically
 from homoode_tf.errors import UserError
 from homoode_tf.report.compare import experiment as experiments
@@ -51,6 +52,13 @@ _MODELS = flags.DEFINE_list(
 _RUNS = flags.DEFINE_list(
     "runs", None, "Folders of finished runs to compare; nothing is trained.", FLAGS
 )
+_AGAINST = flags.DEFINE_string(
+    "against",
+    None,
+    "A model with which the table compares the others seed by seed: the mean of the differences of "
+    "test accuracy, and half the width of its 95 % confidence interval.",
+    FLAGS,
+)
 _FIELDS = (
     ("recipe.FIELD", "The recipe that all share: `homoode-train --help` lists the fields."),
     ("seeds=(0, ...)", "Each model is trained with each of them."),
@@ -75,6 +83,8 @@ def main() -> None:
     changes = config_flags.get_override_values(FLAGS[_CONFIG.name])
     workdir = _WORKDIR.value or default_workdir(recipe, changes)
     experiment = experiments.Experiment(config, workdir, _DATA_DIR.value)
+    if _AGAINST.value:
+        check_choice("--against", _AGAINST.value, experiment.model_names)
     for name, (task, initial_point) in experiment.parameters.items():
         print(f"{name}: {task:,} parameters, {initial_point} of the initial point", flush=True)
     count, failed = len(experiment.members), []
@@ -107,7 +117,7 @@ def _report(
 ) -> str:
     """Writes table, numbers and curves; returns the table."""
     workdir.mkdir(parents=True, exist_ok=True)
-    table = results.markdown_table(found)
+    table = results.markdown_table(found, _AGAINST.value)
     write_atomically(workdir / "table.md", table)
     write_atomically(workdir / "results.json", json.dumps(found, indent=1) + "\n")
     draw(workdir / "curves.png", found)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from homoode_tf.errors import InvalidValueError
+from homoode_tf.report.compare import differences
 from homoode_tf.report.compare.experiment import Experiment
 from homoode_tf.training.files.workdir import Workdir, WorkdirError
 from homoode_tf.training.settings import TrainingSettings
@@ -25,10 +26,11 @@ def summarise(experiment: Experiment) -> dict[str, Any]:
     Returns:
         "dataset" and "models": for each model "parameters", "initial_point_parameters",
         "test_accuracies" (one a seed), their "mean" and "deviation" (sample standard deviation;
-        None for less than two), the means over seeds of nfe_forward and nfe_backward (of the last
-        epoch), "nfe_forward_whole" and "nfe_backward_whole" (of the whole training),
-        peak_memory_mb, seconds, "seconds_per_step", "failures" (messages) and "curves" (the lines
-        of metrics.jsonl, one list a seed).
+        None for less than two), the same "by_seed" (from seeds to accuracies),
+        "validation_accuracies" and their "validation_mean", the means over seeds of nfe_forward and
+        nfe_backward (of the last epoch), "nfe_forward_whole" and "nfe_backward_whole" (of the whole
+        training), peak_memory_mb, seconds, "seconds_per_step", "failures" (messages) and "curves"
+        (the lines of metrics.jsonl, one list a seed).
 
     Example:
         >>> from configs import compare_digits
@@ -46,7 +48,7 @@ def summarise(experiment: Experiment) -> dict[str, Any]:
 def _results_of_model(experiment: Experiment, name: str) -> dict[str, Any]:
     members = [member for member in experiment.members if member.model == name]
     return _row(
-        outcomes=[member.outcome() or {} for member in members],
+        outcomes={member.seed: member.outcome() or {} for member in members},
         folders=[Workdir(member.workdir) for member in members],
         parameters=experiment.parameters[name],
         batch_size=experiment.config_of(name).batch_size,
@@ -76,7 +78,7 @@ def of_runs(workdirs: Sequence[str | os.PathLike]) -> dict[str, Any]:
             )
         datasets[name] = result["dataset"]
         parameters = result["parameters"], result["initial_point_parameters"]
-        rows[name] = _row([result], [folder], parameters, config["batch_size"])
+        rows[name] = _row({config["seed"]: result}, [folder], parameters, config["batch_size"])
     if len(set(datasets.values())) > 1:
         listed = ", ".join(f"{name} of {dataset}" for name, dataset in datasets.items())
         raise InvalidValueError(f"runs of different data sets cannot be compared: {listed}.")
@@ -84,13 +86,14 @@ def of_runs(workdirs: Sequence[str | os.PathLike]) -> dict[str, Any]:
 
 
 def _row(
-    outcomes: Sequence[Mapping[str, Any]],
+    outcomes: Mapping[int, Mapping[str, Any]],
     folders: Sequence[Workdir],
     parameters: tuple[int, int],
     batch_size: int,
 ) -> dict[str, Any]:
-    complete = [outcome for outcome in outcomes if "test_accuracy" in outcome]
-    accuracies = [outcome["test_accuracy"] for outcome in complete]
+    by_seed = {s: o["test_accuracy"] for s, o in outcomes.items() if "test_accuracy" in o}
+    complete, accuracies = [outcomes[seed] for seed in by_seed], list(by_seed.values())
+    validation = [outcome["validation_accuracy"] for outcome in complete]
     paths = [folder.metrics for folder in folders]
     curves = [read_metrics(path) if path.exists() else [] for path in paths]
     # A run of one step has no speed: the first one is not timed.
@@ -101,23 +104,34 @@ def _row(
         "test_accuracies": accuracies,
         "mean": _mean(accuracies),
         "deviation": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+        "by_seed": by_seed,
+        "validation_accuracies": validation,
+        "validation_mean": _mean(validation),
         **{field: _mean([outcome[field] for outcome in complete]) for field in _MEANS},
         "nfe_forward_whole": _mean([_mean_of_lines(c, "nfe_forward") for c in curves if c]),
         "nfe_backward_whole": _mean([_mean_of_lines(c, "nfe_backward") for c in curves if c]),
         "seconds_per_step": _mean([batch_size / speed for speed in speeds]),
-        "failures": [outcome["failure"] for outcome in outcomes if "failure" in outcome],
+        "failures": [o["failure"] for o in outcomes.values() if "failure" in o],
         "curves": curves,
     }
 
 
-def markdown_table(results: Mapping[str, Any]) -> str:
-    """Returns the comparison as a Markdown table, one line a model."""
+def markdown_table(results: Mapping[str, Any], against: str | None = None) -> str:
+    """Returns the comparison as a Markdown table, one line a model.
+
+    Args:
+        results: What `summarise` or `of_runs` returns.
+        against: A model with which a column compares the others, by `differences.against`.
+    """
+    compared = differences.against(results, against) if against else {}
     rows = []
     for name, row in results["models"].items():
         forward, backward = _number(row["nfe_forward_whole"]), _number(row["nfe_backward_whole"])
         cells = {
             "model": name,
             "test accuracy (%)": _percent(row["mean"], row["deviation"]),
+            **({f"against {against} (%)": _signed(compared[name])} if against else {}),
+            "validation (%)": _percent(row["validation_mean"], None),
             "parameters (+ z0)": f"{row['parameters']:,} (+ {row['initial_point_parameters']})",
             "NFE forward + backward": f"{forward} + {backward}",
             "seconds a step": _number(row["seconds_per_step"], 3),
@@ -144,6 +158,14 @@ def _mean(values: Sequence[float]) -> float | None:
 
 def _number(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{value:,.{digits}f}"  # noqa: RUF001
+
+
+def _signed(difference: differences.Difference | None) -> str:
+    if difference is None:
+        return _number(None)
+    text = f"{100.0 * difference.mean:+.2f}"
+    width = difference.half_width
+    return text if width is None else f"{text} ± {100.0 * width:.2f}"
 
 
 def _percent(mean: float | None, deviation: float | None) -> str:

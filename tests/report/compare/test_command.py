@@ -86,7 +86,7 @@ def test_the_status_tells_whether_a_run_failed(tmp_path, monkeypatch, capsys, fa
     config.models = {"zeros": {"model": {"initial_point": "zeros"}}}
     config.seeds = (0, 1, 2)
     values = {"CONFIG": config, "WORKDIR": tmp_path, "DATA_DIR": None, "JOBS": 1}
-    for name, value in {**values, "MODELS": None, "RUNS": None}.items():
+    for name, value in {**values, "MODELS": None, "RUNS": None, "AGAINST": "zeros"}.items():
         flag = types.SimpleNamespace(value=value, name="config")
         monkeypatch.setattr(command, f"_{name}", flag)
     monkeypatch.setattr(command.config_flags, "get_config_filename", lambda _: "own.py:x")
@@ -126,6 +126,8 @@ def test_errors_end_as_one_line(tmp_path):
     (tmp_path / "compare.py").write_text(CONFIG)
     flags = [f"--config={tmp_path / 'compare.py'}", f"--workdir={tmp_path / 'runs'}", "--jobs=0"]
     done = commands.run(["homoode_tf/compare.py", *flags])
+    refused = commands.run(["homoode_tf/compare.py", *flags[:2], "--against=nothing"])
+    assert "--against must be one of" in refused.errors and not (tmp_path / "runs").exists()
     assert done.status == 1
     assert "jobs must be at least 1 and at most" in done.errors.splitlines()[-1]
 

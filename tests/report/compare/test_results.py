@@ -3,10 +3,12 @@ import json
 import math
 import types
 
+import numpy as np
 import pytest
+import scipy.stats
 
 from homoode_tf.compare import Member
-from homoode_tf.report.compare import curves, results
+from homoode_tf.report.compare import curves, differences, results
 
 RESULT = {
     "nfe_forward": 7.0,
@@ -63,8 +65,34 @@ def test_evaluations_are_means_over_steps_and_not_over_lines(experiment):
 
 def test_table(experiment):
     lines = results.markdown_table(results.summarise(experiment)).splitlines()
-    assert lines[2] == "| a | 85.00 ± 7.07 | 1,000 (+ 8) | 8.5 + 7.5 | 0.100 | 900 | 2 | 0 |"
-    assert lines[3] == "| b | 70.00 | 1,004 (+ 0) | 8.5 + 7.5 | 0.100 | 900 | 1 | 1 |"
+    assert (
+        lines[2] == "| a | 85.00 ± 7.07 | 90.00 | 1,000 (+ 8) | 8.5 + 7.5 | 0.100 | 900 | 2 | 0 |"
+    )
+    assert lines[3] == "| b | 70.00 | 90.00 | 1,004 (+ 0) | 8.5 + 7.5 | 0.100 | 900 | 1 | 1 |"
+
+
+def test_differences_are_those_of_pairs():
+    """Of SciPy: a paired t-test's interval."""
+    random = np.random.default_rng(0)
+    a, b = random.normal(0.9, 0.01, 5), random.normal(0.91, 0.01, 5)
+    models = {"a": {"by_seed": dict(enumerate(a))}, "b": {"by_seed": dict(enumerate(b))}}
+    models["one"] = {"by_seed": {3: 0.5}}
+    models["none"] = {"by_seed": {9: 0.5}}
+    found = differences.against({"models": models}, "a")
+    assert found["a"] is None and found["none"] is None
+    interval = scipy.stats.ttest_rel(b, a).confidence_interval(0.95)
+    mean, half = found["b"]
+    np.testing.assert_allclose([mean - half, mean + half], interval, rtol=1e-6)
+    assert found["one"] == (pytest.approx(0.5 - a[3]), None)
+    with pytest.raises(ValueError, match="--against must be one of a, b, one, none, got 'c'"):
+        differences.against({"models": models}, "c")
+
+
+def test_table_against_a_model(experiment):
+    lines = results.markdown_table(results.summarise(experiment), "a").splitlines()
+    assert "| against a (%) |" in lines[0]
+    assert lines[2].startswith("| a | 85.00 ± 7.07 | – | 90.00 |")  # noqa: RUF001
+    assert lines[3].startswith("| b | 70.00 | -20.00 | 90.00 |")
 
 
 def test_a_model_without_any_result(experiment):
@@ -73,7 +101,7 @@ def test_a_model_without_any_result(experiment):
             (member.workdir / "result.json").unlink(missing_ok=True)
             (member.workdir / "metrics.jsonl").unlink(missing_ok=True)
     text = results.markdown_table(results.summarise(experiment))
-    assert "| b | – | 1,004 (+ 0) | – + – | – | – | 0 | 1 |" in text  # noqa: RUF001
+    assert "| b | – | – | 1,004 (+ 0) | – + – | – | – | 0 | 1 |" in text  # noqa: RUF001
 
 
 def test_figure(experiment, tmp_path):
@@ -115,7 +143,7 @@ def test_finished_runs_are_rows_by_their_folders_names(finished):
     found = results.of_runs([finished("first"), finished("other", examples_per_second=0.0)])
     assert found["dataset"] == "digits"
     lines = results.markdown_table(found).splitlines()
-    assert lines[2] == "| first | 90.00 | 1,000 (+ 8) | 8.5 + 7.5 | 0.100 | 900 | 1 | 0 |"
+    assert lines[2] == "| first | 90.00 | 90.00 | 1,000 (+ 8) | 8.5 + 7.5 | 0.100 | 900 | 1 | 0 |"
     assert lines[3].startswith("| other |") and "| – | 900 |" in lines[3]  # noqa: RUF001
     found = results.of_runs([finished("a/run"), finished("b/run")])
     assert [name.rpartition("/")[2] for name in found["models"]] == ["run", "run"]
