@@ -32,6 +32,23 @@ def test_parameters_agree_to_one_per_cent(name, tmp_path):
     assert learned == {"homoode"}
 
 
+@pytest.mark.parametrize("dataset", ["cifar10", "mnist"])
+def test_at_length_all_are_tuned_alike(dataset, tmp_path):
+    long = importlib.import_module("configs.compare_long").get_config(dataset)
+    tuning = importlib.import_module("configs.compare_tuning").get_config(dataset)
+    names = set(Experiment(long, tmp_path).model_names)
+    assert names == {"resnet", "neural_ode", "augmented_neural_ode", "deq", "homoode"}
+    assert (long.recipe.dataset, tuning.recipe.dataset) == (dataset, dataset)
+    grids = {name: [] for name in names}
+    for name, changes in tuning.models.items():
+        changes = changes.to_dict()
+        dropout = changes["model"].pop("dropout_rate")
+        member, _, _ = name.partition("_rate_")
+        assert changes["model"] == long.models[member].model.to_dict()
+        grids[member].append((dropout, *changes["optimizer"].values()))
+    assert len(set(map(tuple, grids.values()))) == 1 and len(grids["deq"]) == 6
+
+
 def test_the_ablation_changes_one_thing_at_a_time(tmp_path):
     experiment = Experiment(load("cifar10_ablation"), tmp_path)
     recipe = load("cifar10").recipe.to_dict()
