@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The cheaper solver with which the first steps of a run may be made."""
 
+from typing import Any
+
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers import ODELayer, path_energy
 from homoode_tf.models import ImageClassifier
@@ -32,7 +34,7 @@ def make(settings: EarlySolverSettings, model: ImageClassifier) -> RungeKutta | 
             f"config.early_solver.fraction must be 0 with {type(layer).__name__} and its solver, "
             f"which has no tableau to exchange; got {settings.fraction}."
         )
-    changes = {"tableau": settings.name, "step_size": None, "num_steps": None}
+    changes: dict[str, Any] = {"tableau": settings.name, "step_size": None, "num_steps": None}
     if not tableaus.get(settings.name).adaptive:
         changes |= {"num_steps": settings.num_steps, **_OF_CONTROL}
     solver = own.replace(**changes)
