@@ -122,6 +122,20 @@ class ImageData:
             )
         return self.info.num_train // batch_size
 
+    def arrays(self, part: str) -> tuple[tf.Tensor, tf.Tensor, np.ndarray]:
+        """Returns the whole split that a part is taken from, and which of its images are the part.
+
+        Args:
+          part: "train", "validation" or "test".
+
+        Returns:
+          images: uint8 tensor (images of the split, height, width, channels).
+          labels: int64 tensor (images of the split,).
+          indices: int64 array (images of the part,).
+        """
+        split, indices = self._parts[part]
+        return *self._tensors(split), indices
+
     def train_batches(
         self,
         batch_size: int,

@@ -22,32 +22,36 @@ class WeightAverage:
             belong to the weights that made them, and are averaged with them.
         momentum: m, in [0, 1).
         start_step: s.
+
+    Attributes:
+        variables: The variables, as TensorFlow's.
+        averages: Their averages, in the same order.
     """
 
     def __init__(self, variables: Sequence[keras.Variable], momentum: float, start_step: int = 0):
-        self._variables = [variable.value for variable in variables]
+        self.variables = [variable.value for variable in variables]
         self._momentum = float(momentum)
         self._start_step = int(start_step)
         self.averages = [
             tf.Variable(variable, trainable=False, name=f"average_of_{variable.name.split(':')[0]}")
-            for variable in self._variables
+            for variable in self.variables
         ]
 
     def reset(self) -> None:
         """Makes the averages what the variables are, as they were when this was made."""
-        for average, variable in zip(self.averages, self._variables, strict=True):
+        for average, variable in zip(self.averages, self.variables, strict=True):
             average.assign(variable)
 
     def update(self, step: tf.Tensor) -> None:
         """Takes in the variables after update number `step`; called in replica context."""
         momentum = tf.where(step > self._start_step, self._momentum, 0.0)
-        for average, variable in zip(self.averages, self._variables, strict=True):
+        for average, variable in zip(self.averages, self.variables, strict=True):
             weight = tf.cast(momentum, average.dtype)
             average.assign(weight * average + (1.0 - weight) * variable)
 
     def exchange(self) -> None:
         """Swaps the variables' values and their averages; called in replica context."""
-        for average, variable in zip(self.averages, self._variables, strict=True):
+        for average, variable in zip(self.averages, self.variables, strict=True):
             kept = tf.identity(average)
             average.assign(variable)
             variable.assign(kept)
