@@ -63,6 +63,7 @@ class AugmentedNeuralODE(NeuralODE):
                 "AugmentedNeuralODE takes one tensor, got a nest of them: use NeuralODE, and give "
                 "it what is to be beside the inputs as one tensor more."
             )
+        structure.check_channels("extra_channels", input_shape)
         return (*input_shape[:-1], input_shape[-1] + self.extra_channels)
 
     def get_config(self):

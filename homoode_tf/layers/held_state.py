@@ -3,6 +3,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -10,8 +11,15 @@ import tensorflow as tf
 # Keras has no public way to ask for the scope around a call, nor to read past its autocast.
 from keras.src.backend.common.stateless_scope import get_stateless_scope
 from keras.src.backend.common.variables import AutocastScope
+from tensorflow.python.ops import control_flow_v2_func_graphs as branches
 
 from homoode_tf.errors import InvalidValueError
+
+_OF_CONTROL_FLOW = (
+    branches.CondBranchFuncGraph,
+    branches.WhileBodyFuncGraph,
+    branches.WhileCondFuncGraph,
+)
 
 
 class HeldState:
@@ -52,34 +60,102 @@ class HeldState:
         self._variables = [v for v in layer.variables if id(v) not in states]
         with AutocastScope(None):
             self.values = [tf.convert_to_tensor(v.value) for v in self._variables]
+        self._is_checked = False
 
     @contextlib.contextmanager
     def scope(self, values: list[tf.Tensor]) -> Iterator[None]:
         """Within this scope the layer has these values of its variables, and no call changes it.
 
         Raises:
-            InvalidValueError: If a call would change one of them, as batch norm does.
+            InvalidValueError: If a call would change a variable, as batch norm does, reads one past
+                the scope, or adds a loss.
         """
         outer = get_stateless_scope()
         pairs = [*zip(self._variables, values, strict=True), *self._seeds]
-        scope = keras.StatelessScope()
+        scope = _Scope(self._layer.name)
         # Not given to its constructor, which would cast them as the scope around this call says.
         scope.state_mapping = dict(outer.state_mapping) if outer is not None else {}
         scope.state_mapping |= {id(variable): value for variable, value in pairs}
-        before = dict(scope.state_mapping)
-        with scope:
+        # Once is enough, and a tape costs time.
+        tape = None if self._is_checked else tf.GradientTape()
+        with scope, tape or contextlib.nullcontext():
             yield
-        for variable in self._variables:
-            if scope.state_mapping[id(variable)] is not before[id(variable)]:
-                raise InvalidValueError(
-                    f"The dynamics' layer {self._owner(variable)!r} changes its variable "
-                    f"{variable.name!r} in every evaluation, of which a solve makes many, and "
-                    "its backward pass some again. Give the dynamics a layer without such a "
-                    "state, GroupNormalization or LayerNormalization instead of "
-                    "BatchNormalization, say."
-                )
+        seeds = {id(state) for state, _ in self._seeds}
+        for variable in scope.updated:
+            if id(variable) not in seeds:
+                raise InvalidValueError(self._of_change(variable))
+        if tape is not None and (read := tape.watched_variables()):
+            raise InvalidValueError(_of_reading(self._layer.name, read[0].name))
+        self._is_checked = True
+        if scope.losses:
+            raise InvalidValueError(
+                f"The dynamics {self._layer.name!r} adds a loss (add_loss, or a layer's "
+                "activity_regularizer) in every evaluation, of which a solve makes many: nothing "
+                "would be made of it. Add it to the model outside of the dynamics, or take "
+                "kinetic_weight or jacobian_weight of the layer."
+            )
 
-    def _owner(self, variable: keras.Variable) -> str:
+    def _of_change(self, variable: keras.Variable) -> str:
+        """What is wrong with a variable that changes."""
         parts = self._layer._flatten_layers()
-        owns = (p.name for p in parts if any(v is variable for v in p._non_trainable_variables))
-        return next(owns, self._layer.name)
+        owners = [p for p in parts if any(v is variable for v in p._non_trainable_variables)]
+        if not owners and all(v is not variable for v in self._variables):
+            return (
+                f"The dynamics {self._layer.name!r} changes the variable {variable.path!r}, which "
+                "is none of its own, so that a solve cannot hold it: random numbers would be the "
+                "same for ever. Make the layer or the seed generator that has it an attribute of a "
+                "keras.layers.Layer, and give that as dynamics."
+            )
+        owner = owners[0] if owners else self._layer
+        if hasattr(owner, "forward_nfe"):
+            return (
+                f"{owner.name!r}, an implicit layer, cannot be part of the dynamics of another: "
+                "put one behind the other, or give both as one dynamics."
+            )
+        return (
+            f"The dynamics' layer {owner.name!r} changes its variable {variable.name!r} in every "
+            "evaluation, of which a solve makes many, and its backward pass some again. Give the "
+            "dynamics a layer without such a state, GroupNormalization or LayerNormalization "
+            "instead of BatchNormalization, say."
+        )
+
+
+class _Scope(keras.StatelessScope):
+    """Gives variables the values that are held, and notes what a call would change."""
+
+    def __init__(self, name: str):
+        super().__init__(collect_losses=True)
+        self._name = name
+        self._graph = _current_graph()
+        self.updated: list[keras.Variable] = []
+
+    def add_update(self, update: tuple[keras.Variable, Any]) -> None:
+        self.updated.append(update[0])
+        super().add_update(update)
+
+    def get_current_value(self, variable: keras.Variable) -> Any:
+        value = super().get_current_value(variable)
+        if value is not None and self._is_within_function():
+            raise InvalidValueError(_of_reading(self._name, variable.path))
+        return value
+
+    def _is_within_function(self) -> bool:
+        """Whether a function is traced within the call: it would keep the value for later calls."""
+        graph = _current_graph()
+        while graph is not self._graph and isinstance(graph, _OF_CONTROL_FLOW):
+            graph = graph.outer_graph
+        return graph is not self._graph
+
+
+def _current_graph() -> Any:
+    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+
+
+def _of_reading(dynamics: str, variable: str) -> str:
+    """What is wrong with a variable that is read where its held value does not count."""
+    return (
+        f"The dynamics {dynamics!r} reads the variable {variable!r} within a tf.function, or "
+        "without its being the layer's own: it would keep an old value, and get no gradient. Leave "
+        "the decorator out (a solve is compiled as a whole), and make variables by add_weight, or "
+        "give them as FunctionDynamics(function, variables=[...])."
+    )

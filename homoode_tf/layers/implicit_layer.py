@@ -34,16 +34,17 @@ class ImplicitLayer(keras.layers.Layer):
     Args:
         dynamics: Keras layer or functional model called as `dynamics(z, x)`, or `dynamics(z)` by
             layers without a condition, or a `FunctionDynamics`; a first argument of its `call`
-            named `t` or `time` gets the time, a scalar or of shape (batch, 1, ..., 1). Returns a
-            tensor of z's shape; where z or x is a nest (list, tuple, dict) of tensors, it gets such
+            named `t` or `time` gets the time, a scalar or of shape (batch, 1, ..., 1), in the
+            dynamics' compute dtype (half precision rounds it to three digits or less: give such a
+            dynamics dtype="float32" where that is too few). Returns a tensor of z's shape; where z or x is a nest (list, tuple, dict) of tensors, it gets such
             nests, and returns one of z's structure.
         **kwargs: Keras layer arguments (`name`, `dtype`, ...).
 
     Attributes:
         forward_nfe: int64 scalar variable, evaluations of the dynamics in the last forward pass.
         backward_nfe: int64 scalar variable, evaluations in the last backward pass; one evaluation
-            with its vector-Jacobian product counts once. Stays as it was within a loop that is not
-            ours, that of `keras.layers.RNN`, say.
+            with its vector-Jacobian product counts once. Stays as it was within a loop or a branch
+            that is not ours, that of `keras.layers.RNN` or `tf.cond`, say.
 
     Raises:
         ValueError: If `dynamics` is no Keras layer, or its `call` takes other arguments.
@@ -92,8 +93,8 @@ class ImplicitLayer(keras.layers.Layer):
         """The arguments of `solve` in a call: in an exported model, the solver for that."""
         if is_serving():
             return {"solver": self.serving_solver(current_step_control())}
-        # A side effect of a backward pass cannot leave a loop that is not ours.
-        on_backward = None if inner_loss.is_within_loop() else self.backward_nfe.assign
+        # A side effect of a backward pass cannot leave a loop or a branch that is not ours.
+        on_backward = None if inner_loss.is_within_control_flow() else self.backward_nfe.assign
         return {"solver": current_solver(), "training": training, "on_backward": on_backward}
 
     def finish_call(self, solution: Any, output: Any, training: bool) -> Any:
@@ -102,7 +103,7 @@ class ImplicitLayer(keras.layers.Layer):
         if is_serving():
             return output
         losses = self.observe(solution, training)
-        if losses and inner_loss.is_within_loop():
+        if losses and inner_loss.is_within_control_flow():
             return inner_loss.attach(output, losses)
         for loss in losses:
             self.add_loss(loss)
@@ -149,6 +150,7 @@ class ImplicitLayer(keras.layers.Layer):
     def prepare(self, inputs: Any) -> Any:
         """Returns inputs as a call gets them: tensors of the layer's compute dtype, once built."""
         inputs, dtype = structure.as_tensors(inputs), self.compute_dtype
+        structure.check_digits(inputs, dtype)
         # The identity is without the mask, which the dynamics would see in some evaluations only.
         inputs = tf.nest.map_structure(lambda x: tf.identity(tf.cast(x, dtype)), inputs)
         if not self.built:
@@ -205,6 +207,8 @@ class ImplicitLayer(keras.layers.Layer):
                     arguments.insert(0, align(time, max(flat, key=lambda y: y.shape.rank)))
                 with held.scope(values):
                     output = self.dynamics(*arguments, *packed, training=training)
+                for each in tf.nest.flatten(output):
+                    structure.refuse_complex(f"What {name!r} returns", each)
                 return structure.matched(output, arguments[-1], name) if is_nested else [output]
 
             return field

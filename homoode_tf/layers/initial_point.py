@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Initial points z(0) of a HomoODE: shared by all inputs and all positions, but for one."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -13,8 +14,14 @@ from homoode_tf.errors import InvalidValueError
 
 
 def _alternating(shape, dtype=None):
-    """-1, +1, -1, ... along the channels."""
-    return (2.0 * (np.arange(shape[-1]) % 2) - 1.0).astype(dtype or "float32")
+    """-1, +1, -1, ... along the channels; -1 where there are none."""
+    values = 2.0 * (np.arange(np.prod(shape, dtype=int)) % 2) - 1.0
+    return values.reshape(shape).astype(dtype or "float32")
+
+
+def channels(shape: Sequence[int | None]) -> tuple[int | None, ...]:
+    """The shape of one value per channel, for a batch of this shape: () where it is (batch,)."""
+    return tuple(shape[1:][-1:])
 
 
 class InitialPoint(keras.layers.Layer):
@@ -63,7 +70,7 @@ class ZerosInitialPoint(InitialPoint):
     """
 
     def build(self, input_shape):
-        self.value = np.zeros(input_shape[-1], np.float32)
+        self.value = np.zeros(channels(input_shape), np.float32)
 
 
 @keras.saving.register_keras_serializable(package="homoode_tf")
@@ -88,7 +95,7 @@ class AlternatingInitialPoint(InitialPoint):
         self.first = first
 
     def build(self, input_shape):
-        self.value = -self.first * _alternating((input_shape[-1],))
+        self.value = -self.first * _alternating(channels(input_shape))
 
     def get_config(self):
         return {**super().get_config(), "first": self.first}
@@ -142,7 +149,7 @@ class LearnedInitialPoint(InitialPoint):
     def build(self, input_shape):
         initializer = _alternating if self.initializer == "alternating" else self.initializer
         self.value = self.add_weight(
-            shape=(input_shape[-1],), initializer=initializer, name="value"
+            shape=channels(input_shape), initializer=initializer, name="value"
         )
 
     def observe(self, solutions):
@@ -196,7 +203,7 @@ class RunningMeanInitialPoint(InitialPoint):
 
     def build(self, input_shape):
         self.value = self.add_weight(
-            shape=(input_shape[-1],),
+            shape=channels(input_shape),
             initializer=_alternating,
             trainable=False,
             aggregation="mean",
@@ -212,7 +219,7 @@ class RunningMeanInitialPoint(InitialPoint):
         counts = tf.size(solutions) > 0
         seen = tf.convert_to_tensor(self.num_batches) + 1.0
         rate = tf.maximum(1.0 / seen, tf.cast(1.0 - self.momentum, dtype))
-        axes = list(range(solutions.shape.rank - 1))
+        axes = list(range(solutions.shape.rank - len(self.value.shape)))
         mean = tf.reduce_mean(tf.cast(tf.stop_gradient(solutions), dtype), axes)
         value = tf.convert_to_tensor(self.value)
         self.value.assign(tf.where(counts, value + rate * (mean - value), value))

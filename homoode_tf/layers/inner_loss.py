@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losses of a layer that is called within a loop which they cannot leave."""
+"""Losses of a layer that is called within a loop or a branch which they cannot leave."""
 
 from typing import Any
 
@@ -10,15 +10,13 @@ from tensorflow.python.ops.control_flow_v2_func_graphs import (
 )
 
 
-def is_within_loop() -> bool:
-    """Whether the layer runs in the body of a `tf.while_loop`, as in `keras.layers.RNN`.
+def is_within_control_flow() -> bool:
+    """Whether the layer runs in a branch or, as in `keras.layers.RNN`, in the body of a loop.
 
-    A function within the loop, a whole training step say, counts as outside of it.
+    A function within either, a whole training step say, counts as outside of it.
     """
     graph = None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
-    while isinstance(graph, CondBranchFuncGraph):
-        graph = graph.outer_graph
-    return isinstance(graph, WhileBodyFuncGraph)
+    return isinstance(graph, (CondBranchFuncGraph, WhileBodyFuncGraph))
 
 
 def attach(x: Any, losses: list[tf.Tensor]) -> Any:

@@ -236,6 +236,7 @@ class ODELayer(ImplicitLayer):
             differentiable, times = self.learn_final_time, self.times or [self._end(training)]
         else:
             differentiable = any(tf.is_tensor(t) for t in tf.nest.flatten(times))
+        statement.check_resolution(self.initial_time, times, self.state_dtype)
         bind, constants = self.bind_dynamics(inputs, start, training)
         problem = Problem(
             bind=bind,

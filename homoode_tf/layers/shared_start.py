@@ -62,6 +62,7 @@ class SharedStart(ImplicitLayer):
                 "state_channels has no meaning where the condition is a nest of tensors: give as "
                 "initial_point a Keras layer that maps it to z(0)."
             )
+        structure.check_channels("state_channels", input_shape)
         return (*input_shape[:-1], self.state_channels)
 
     def _check_channels(self, shape: Any) -> Any:

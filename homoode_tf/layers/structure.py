@@ -36,9 +36,17 @@ def as_tensors(inputs: Any) -> Any:
     """Returns inputs as a tensor or, where they hold arrays, as a nest of tensors.
 
     Raises:
-        InvalidTypeError: If a nest holds tensors that are not floating.
+        InvalidTypeError: If they are complex, ragged or sparse, or a nest holds tensors that are
+            not floating.
         InvalidValueError: As of `check_batches`.
     """
+    for leaf in tf.nest.flatten(inputs):
+        if isinstance(leaf, (tf.RaggedTensor, tf.SparseTensor)):
+            raise InvalidTypeError(
+                f"inputs must be dense, got a {type(leaf).__name__}: use to_tensor() or "
+                "tf.sparse.to_dense, and a mask for what was added."
+            )
+        refuse_complex("inputs", leaf)
     arrays = [getattr(leaf, "shape", ()) != () for leaf in tf.nest.flatten(inputs)]
     if not (tf.nest.is_nested(inputs) and any(arrays)):
         return tf.convert_to_tensor(inputs)
@@ -68,6 +76,46 @@ def check_batches(shapes: Any) -> None:
     if len(set(sizes.values())) > 1:
         found = ", ".join(f"{name} has {size}" for name, size in sizes.items())
         raise InvalidValueError(f"The tensors of a nested input must have one batch size: {found}.")
+
+
+def refuse_complex(name: str, x: Any) -> None:
+    """Refuses what would lose its imaginary part in a layer, whose states are real.
+
+    Raises:
+        InvalidTypeError: If it is complex.
+    """
+    if "complex" in str(getattr(x, "dtype", "")):
+        raise InvalidTypeError(
+            f"{name} must be real, got {tf.as_dtype(x.dtype).name}, as a layer's state is. Give "
+            "the real and the imaginary part as channels, or solve by homoode_tf.solvers."
+        )
+
+
+def check_digits(inputs: Any, dtype: str) -> None:
+    """Refuses integers that a layer's compute dtype of half precision would round.
+
+    Raises:
+        InvalidTypeError: If there may be such: of more than eight bits.
+    """
+    for x in tf.nest.flatten(inputs):
+        if x.dtype.is_integer and x.dtype.size > 1 and tf.as_dtype(dtype).size < 4:
+            raise InvalidTypeError(
+                f"{dtype} rounds inputs of {x.dtype.name}: embed them in a layer before this one, "
+                "cast them to float32 if few digits suffice, or give the layer dtype='float32'."
+            )
+
+
+def check_channels(name: str, shape: Any) -> None:
+    """Checks that there is an axis of channels, which is not that of the batch.
+
+    Raises:
+        InvalidValueError: If there is none.
+    """
+    if len(shape) < 2:
+        raise InvalidValueError(
+            f"{name} needs inputs of shape (batch, ..., channels), got {tuple(shape)}: reshape "
+            "them to (batch, 1)."
+        )
 
 
 def _named(nest: Any) -> list[tuple[str, Any]]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from homoode_tf.layers import DEQ, AugmentedNeuralODE, HomoODE, NeuralODE
+from homoode_tf.layers import DEQ, AugmentedNeuralODE, FunctionDynamics, HomoODE, NeuralODE
 
 GRADIENTS = ("adjoint", "checkpoint", "backprop")
 
@@ -107,3 +107,140 @@ def test_names_in_another_order_are_refused():
         with pytest.raises(ValueError, match=r"but ConditionFirst.call takes \(x, z\)"):
             layer(ConditionFirst())
     AugmentedNeuralODE(Forced(), 2)
+
+
+class Traced(keras.layers.Layer):
+    """Its call, or a part of it, is compiled by itself."""
+
+    def build(self, z_shape, x_shape=None):
+        self.rate = self.add_weight(shape=(), initializer="ones", name="rate")
+
+    @tf.function
+    def call(self, z, x=None):
+        return self.rate * z
+
+
+class TracedInside(Traced):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.product = tf.function(lambda z: self.rate * z)
+
+    def call(self, z, x=None):
+        return self.product(z)
+
+
+@pytest.mark.parametrize("gradient", GRADIENTS)
+@pytest.mark.parametrize("traced_before", [False, True])
+@pytest.mark.parametrize("dynamics", [Traced, TracedInside])
+def test_a_function_that_would_keep_the_weights_is_refused(dynamics, traced_before, gradient):
+    """Once traced it has the values of its first call, and no gradient by those held."""
+    dynamics = dynamics()
+    if traced_before:
+        dynamics.build((None, 3))
+        dynamics(tf.ones([4, 3]))
+    with pytest.raises(ValueError, match="'rate' within a tf.function|rate.* within a tf.function"):
+        NeuralODE(dynamics, gradient=gradient)(tf.ones([4, 3]))
+
+
+def test_a_function_of_its_arguments_alone_is_none_of_them():
+    product = tf.function(lambda rate, z: rate * z)
+
+    class Fine(Traced):
+        def call(self, z, x=None):
+            return product(tf.convert_to_tensor(self.rate), z)
+
+    layer = NeuralODE(Fine(), rtol=1e-6, atol=1e-6)
+    for rate in (1.0, 2.0):
+        z = tf.ones([4, 3])
+        layer(z[:1])
+        layer.dynamics.rate.assign(rate)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(z))
+        np.testing.assert_allclose(loss, 12 * np.exp(rate), rtol=1e-5)
+        np.testing.assert_allclose(
+            tape.gradient(loss, layer.dynamics.rate.value), 12 * np.exp(rate), rtol=1e-4
+        )
+
+
+def _dropout_in_a_closure():
+    dropout = keras.layers.Dropout(0.5, seed=1)
+    return FunctionDynamics(lambda z, training=False: dropout(z, training=training))
+
+
+def _generator_in_a_closure():
+    generator = keras.random.SeedGenerator(1)
+    return FunctionDynamics(lambda z: keras.random.normal((4,), seed=generator) * z)
+
+
+def _batch_norm_in_a_closure():
+    norm = keras.layers.BatchNormalization()
+    norm.build((None, 4))
+    return FunctionDynamics(
+        lambda z, training=False: norm(z, training=training), [norm.gamma, norm.beta]
+    )
+
+
+class Holder:
+    """No Keras layer: what it holds is not tracked."""
+
+    def __init__(self):
+        self.dropout = keras.layers.Dropout(0.5, seed=1)
+
+
+class Unseen(keras.layers.Layer):
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.holder = Holder()
+
+    def call(self, z, training=False):
+        return self.holder.dropout(z, training=training)
+
+
+@pytest.mark.parametrize(
+    "make", [_dropout_in_a_closure, _generator_in_a_closure, _batch_norm_in_a_closure, Unseen]
+)
+@pytest.mark.parametrize("traced", [False, True])
+def test_a_state_that_is_not_the_dynamics_own_is_refused(make, traced):
+    """It would be the same in every call, for ever."""
+    layer = NeuralODE(make())
+    call = tf.function(layer) if traced else layer
+    with pytest.raises(ValueError, match="none of its own"):
+        call(tf.ones([2, 4]), training=True)
+
+
+class AddsLoss(keras.layers.Layer):
+    def call(self, z):
+        self.add_loss(tf.reduce_sum(z))
+        return z
+
+
+@pytest.mark.parametrize(
+    "dynamics", [AddsLoss, lambda: keras.layers.Dense(4, activity_regularizer="l2")]
+)
+def test_a_loss_of_every_evaluation_is_refused(dynamics):
+    with pytest.raises(ValueError, match="adds a loss"):
+        NeuralODE(dynamics())(tf.ones([2, 4]), training=True)
+
+
+def test_a_regulariser_of_weights_counts_as_ever():
+    layer = NeuralODE(keras.layers.Dense(4, kernel_regularizer="l2"))
+    layer(tf.ones([2, 4]), training=True)
+    np.testing.assert_allclose(
+        layer.losses[0], 0.01 * np.sum(layer.dynamics.kernel.numpy() ** 2), rtol=1e-6
+    )
+
+
+def test_an_implicit_layer_within_anothers_dynamics_is_refused_as_such():
+    class Nested(keras.layers.Layer):
+        def __init__(self, **kwargs):
+            super().__init__(**kwargs)
+            self.inner = NeuralODE(keras.layers.Dense(4), name="inner")
+
+        def build(self, z_shape):
+            self.inner.build(z_shape)
+
+        def call(self, z):
+            return self.inner(z)
+
+    with pytest.raises(ValueError, match="'inner', an implicit layer, cannot be part"):
+        NeuralODE(Nested())(tf.ones([2, 4]))

@@ -5,6 +5,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from homoode_tf import solvers
 from homoode_tf.layers import AugmentedNeuralODE, FunctionDynamics, HomoODE, NeuralODE
@@ -241,3 +242,23 @@ def test_xla_says_so_in_a_function_too():
 
     with pytest.raises(NotImplementedError, match="set max_num_steps to at most 1024"):
         gradient()
+
+
+@pytest.mark.parametrize("solver", [tfp.math.ode.DormandPrince(), "bdf", "dopri5"])
+@pytest.mark.parametrize("times", [[-0.5, -1.0], [0.5, 1.0]])
+def test_time_runs_either_way_with_every_kind_of_solver(solver, times):
+    layer = NeuralODE(FunctionDynamics(lambda t, z: -t * z), solver=solver, times=times)
+    x = tf.ones([1, 2])
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = layer(x)
+    expected = np.exp(-0.5 * np.square(times))
+    np.testing.assert_allclose(y[0, :, 0], expected, rtol=1e-2)
+    np.testing.assert_allclose(tape.gradient(y, x)[0], [expected.sum()] * 2, rtol=2e-2)
+
+
+@pytest.mark.parametrize("options", [{"final_time": 1.7e9 + 60}, {"times": [1.7e9 + 60]}])
+def test_times_that_the_state_cannot_tell_apart_are_refused(options):
+    layer = NeuralODE(FunctionDynamics(lambda z: -z), initial_time=1.7e9, **options)
+    with pytest.raises(ValueError, match="float32 cannot tell the times apart"):
+        layer(tf.ones([1, 2]))

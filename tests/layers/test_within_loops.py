@@ -110,3 +110,59 @@ def test_fit_within_wrappers(wrapper, kind, sequences):
     model.compile(keras.optimizers.Adam(0.03), "mse")
     history = model.fit(*sequences, epochs=6, batch_size=4, verbose=0).history["loss"]
     assert history[-1] < history[0]
+
+
+class Branching(keras.Model):
+    """An implicit layer in a branch."""
+
+    def __init__(self, layer, kind):
+        super().__init__()
+        self.layer, self.kind = layer, kind
+        self.dense = keras.layers.Dense(UNITS)
+
+    def call(self, x, training=False):
+        y = self.dense(x)
+        solved, plain = lambda: self.layer(y, training=training), lambda: tf.identity(y)
+        first = tf.reduce_mean(x) > 100.0
+        if self.kind == "cond":
+            return tf.cond(first, plain, solved)
+        if self.kind == "case":
+            return tf.case([(first, plain)], default=solved)
+        return tf.switch_case(1 - tf.cast(first, tf.int32), [plain, solved])
+
+
+BRANCHES = [("HomoODE", "checkpoint", "cond"), ("DEQ", "implicit", "switch_case")]
+BRANCHES += [
+    slow(layer, mode, kind)
+    for kind in ("cond", "case", "switch_case")
+    for layer, modes in _MODES.items()
+    for mode in modes
+    if (layer, mode, kind) not in BRANCHES
+]
+
+
+@pytest.mark.parametrize(("layer", "mode", "kind"), BRANCHES)
+def test_trained_within_a_branch(layer, mode, kind):
+    """As without one; the losses that the layer adds count as well."""
+    x = np.random.default_rng(0).normal(size=(4, UNITS)).astype("float32")
+    weights = []
+    for branching in (True, False):
+        keras.utils.set_random_seed(0)
+        implicit = make(layer, mode)
+        model = Branching(implicit, kind)
+        if not branching:
+            model = keras.Sequential([model.dense, implicit])
+        model(x)
+        if branching:
+            start = [w.numpy() for w in (*model.dense.weights, *implicit.trainable_weights)]
+        else:
+            trained = [*model.layers[0].weights, *implicit.trainable_weights]
+            for weight, value in zip(trained, start, strict=True):
+                weight.assign(value)
+        model.compile(keras.optimizers.SGD(0.1), "mse")
+        model.fit(x, np.zeros_like(x), epochs=2, verbose=0)
+        dense = model.dense if branching else model.layers[0]
+        weights.append([w.numpy() for w in (*dense.weights, *implicit.trainable_weights)])
+    for found, expected, begin in zip(*weights, start, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+        assert np.abs(found - begin).max() > 1e-6

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """The continuous adjoint: constant memory, and as exact as its own tolerance."""
 
+import dataclasses
 import operator
 
 import tensorflow as tf
 
-from homoode_tf.solvers.ode.flat import Tensors, add, dot, expand, gather, wide_dtype
+from homoode_tf.solvers.ode.error_control import WorstSampleErrorControl
+from homoode_tf.solvers.ode.flat import Tensors, add, align, dot, expand, gather, wide_dtype
 from homoode_tf.solvers.ode.foreign import ForeignSolver
 from homoode_tf.solvers.ode.loop import Loop
 from homoode_tf.solvers.ode.own_gradient import Gradients, OwnGradient, vector_jacobian
 from homoode_tf.solvers.ode.problem import Field, Problem
-from homoode_tf.solvers.ode.results import Solution
+from homoode_tf.solvers.ode.results import Solution, Status
 
 _ADVICE = "gradient='checkpoint' differentiates the steps that were taken, and solves nothing anew"
 
@@ -32,8 +34,9 @@ class Adjoint(OwnGradient):
         # The leading axis is that of the times.
         axes = [[0, *range(2, c.shape.rank)] if by_sample else None for c in cotangents]
         squares = [tf.reduce_mean(tf.square(c), a) for c, a in zip(cotangents, axes, strict=True)]
-        size = tf.sqrt(tf.add_n(squares) / len(squares))
-        size = tf.where((size > 0.0) & tf.math.is_finite(size), size, tf.ones_like(size))
+        given = tf.sqrt(tf.add_n(squares) / len(squares))
+        size = tf.where((given > 0.0) & tf.math.is_finite(given), given, tf.ones_like(given))
+        failed = self._failed(solution)
         initial_time, state, times = problem.initial_time, problem.initial_state, solution.times
         field = self._field(problem, size, [])
         integrands = self._field(problem, size, sources.tensors)
@@ -57,7 +60,7 @@ class Adjoint(OwnGradient):
                 integrals=integrals,
                 pace=problem.pace,
             )
-            end, integrals, step_size, cost = self._solve_back(backwards, step_size)
+            end, integrals, step_size, cost = self._solve_back(backwards, step_size, failed)
             return end[len(state) :], integrals, step_size, evaluations + cost, by_times
 
         carry = (
@@ -78,16 +81,30 @@ class Adjoint(OwnGradient):
                 parallel_iterations=1,
                 maximum_iterations=times.shape[0],
             )
+        if failed is not None:
+            # Of these nothing is known: no gradient, unless none is asked for.
+            unknown = tf.where(tf.equal(given, 0.0), given, float("nan"))
+            adjoint = [tf.where(align(failed, a), expand(unknown, a), a) for a in carry[0]]
+            carry = (adjoint, *carry[1:])
         return self._scaled(problem, size, *carry)
 
-    def _solve_back(self, backwards: Problem, step_size: tf.Tensor):
+    def _failed(self, solution: Solution) -> tf.Tensor | None:
+        """Which samples did not arrive, where the others may go on without them."""
+        if not self._settings.control.by_sample or self._settings.on_failure != "return":
+            return None
+        return tf.not_equal(solution.diagnostics.status, int(Status.SUCCESS))
+
+    def _solve_back(self, backwards: Problem, step_size: tf.Tensor, failed: tf.Tensor | None):
         """State and integrals at the end, the next step size, and the number of evaluations."""
         settings = self._settings.adjoint
         if settings is None:
             solver = ForeignSolver(self._settings.adjoint_solver)
             end, integrals, evaluations = solver.solve_to_end(backwards)
             return end, integrals, step_size, evaluations
-        back = Loop(backwards, settings).run(step_size)
+        control = settings.control
+        if isinstance(control, WorstSampleErrorControl):
+            control = dataclasses.replace(control, ignored=failed)
+        back = Loop(backwards, settings, control=control).run(step_size)
         found = back.diagnostics
         end = self.check(found, "adjoint solve", list(back.final_state), _ADVICE)
         return end, back.integrals, found.step_size, found.num_ode_fn_evaluations

@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.solvers.ode import statement
 from homoode_tf.solvers.ode.implicit_adjoint import ImplicitAdjoint
 from homoode_tf.solvers.ode.problem import Problem
@@ -43,11 +44,14 @@ class BDF(tfp.math.ode.BDF):
         """Solves an initial value problem; the arguments are those of `tfp.math.ode.Solver.solve`.
 
         Raises:
-          ValueError: If the times are not in order, or the state is not of one floating dtype.
+          ValueError: If the times are not in order, or decrease where TFP's own solve is taken; or
+            the state is not of one floating dtype.
           tf.errors.InvalidArgumentError: If a derivative is not finite, or max_num_steps is used.
         """
         arguments = ode_fn, initial_time, initial_state, solution_times
         if not has_own_gradient(self) or any(value is not None for value in options.values()):
+            state = _going_forward(initial_state, initial_time, solution_times)
+            arguments = ode_fn, initial_time, state, solution_times
             return super().solve(*arguments, constants=constants, **options)
         solution = _solve(self, statement.of(*arguments, constants))
         states = statement.pack(solution.states, initial_state)
@@ -70,6 +74,24 @@ class StiffSolver:
 def has_own_gradient(solver: tfp.math.ode.Solver) -> bool:
     """Whether a solver is one for which there is a gradient here: BDF without another adjoint."""
     return isinstance(solver, tfp.math.ode.BDF) and solver._make_adjoint_solver_fn() is solver
+
+
+def _going_forward(state: Any, start: Any, times: Any) -> Any:
+    """The state, unless time is to run backwards: TFP's solve would hand it back as it is."""
+    if isinstance(times, tfp.math.ode.ChosenBySolver):
+        times = times.final_time
+    start, end = (statement.as_times(x, tf.float64) for x in (start, times))
+    backward = tf.reduce_any(tf.reshape(end, [-1])[-1:] < start)
+    message = (
+        "bdf with another adjoint solver, a Jacobian, batch_ndims or a warm start solves forward "
+        "in time only: give increasing times, or leave these out."
+    )
+    if (known := tf.get_static_value(backward)) is not None:
+        if known:
+            raise InvalidValueError(message)
+        return state
+    with tf.control_dependencies([tf.debugging.Assert(~backward, [message])]):
+        return tf.nest.map_structure(tf.identity, state)
 
 
 def _solve(solver: tfp.math.ode.BDF, problem: Problem) -> Solution:

@@ -4,6 +4,7 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from homoode_tf.solvers.ode.problem import Problem
@@ -56,9 +57,8 @@ class Clock:
         """The time at which so much has elapsed; never outside of the interval."""
         time = self.start + self.signed(elapsed)
         low, high = tf.minimum(self.start, self.end), tf.maximum(self.start, self.end)
-        inside = tf.minimum(tf.maximum(time, low), high)
         # Rounding alone leads outside, and has no derivative.
-        return time + tf.stop_gradient(inside - time)
+        return _moved(time, tf.minimum(tf.maximum(time, low), high))
 
     def next_stop(self, elapsed: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
         """The next stop after a time on this clock, or the target, whichever comes first."""
@@ -79,12 +79,11 @@ class Clock:
         ahead = self.signed(self.stop_times - self.start) > elapsed[..., tf.newaxis]
         low = tf.reduce_max(tf.where(ahead, -infinity, stops), -1)
         high = tf.reduce_min(tf.where(ahead, stops, infinity), -1)
-        low, high = tf.math.nextafter(low, infinity), tf.math.nextafter(high, -infinity)
+        low, high = _after(low), -_after(-high)
 
         def time(elapsed):
             signed = self.signed(self.time(elapsed))
-            inside = tf.minimum(tf.maximum(signed, low), high)
-            return self.signed(signed + tf.stop_gradient(inside - signed))
+            return self.signed(_moved(signed, tf.minimum(tf.maximum(signed, low), high)))
 
         return time
 
@@ -93,3 +92,16 @@ class Clock:
         targets = self.targets
         ordered = tf.reduce_all(targets[1:] > targets[:-1]) & (targets[0] >= 0.0)
         return ordered & tf.reduce_all(tf.math.is_finite(targets))
+
+
+def _moved(x: tf.Tensor, value: tf.Tensor) -> tf.Tensor:
+    """Another value, exactly, with the derivative of x."""
+    return tf.stop_gradient(value) + (x - tf.stop_gradient(x))
+
+
+def _after(x: tf.Tensor) -> tf.Tensor:
+    """The next larger number; next to zero a normal one, for a smaller one counts as zero."""
+    tiny = tf.constant(np.finfo(x.dtype.as_numpy_dtype).tiny, x.dtype)
+    following = tf.math.nextafter(x, tf.constant(float("inf"), x.dtype))
+    beside_zero = tf.where(x < 0.0, tf.zeros_like(x), tiny)
+    return tf.where(tf.abs(following) < tiny, beside_zero, following)

@@ -281,17 +281,29 @@ class SampleErrorControl(BatchErrorControl):
         return iteration
 
 
+@dataclasses.dataclass(frozen=True)
 class WorstSampleErrorControl(BatchErrorControl):
-    """One step size for the whole batch, by the error of its worst sample: for an adjoint."""
+    """One step size for the whole batch, by the error of its worst sample: for an adjoint.
+
+    Attributes:
+      ignored: Which samples do not count, shape (batch,); None where all do.
+    """
+
+    ignored: tf.Tensor | None = None
 
     def _axes(self, tensor):
         return list(range(1, tensor.shape.rank))
 
     def root_of_mean(self, squares):
-        return tf.reduce_max(super().root_of_mean(squares))
+        roots = super().root_of_mean(squares)
+        if self.ignored is not None:
+            roots = tf.where(self.ignored, tf.zeros_like(roots), roots)
+        # Of an empty batch the largest is -inf.
+        return tf.where(tf.size(roots) > 0, tf.reduce_max(roots), tf.zeros([], roots.dtype))
 
     def is_finite(self, tensors):
-        return tf.reduce_all(super().is_finite(tensors))
+        finite = super().is_finite(tensors)
+        return tf.reduce_all(finite if self.ignored is None else finite | self.ignored)
 
 
 def stretched_step_size(

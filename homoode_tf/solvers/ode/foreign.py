@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Solvers that are not of this package, under the interface by which its layers solve."""
 
+import dataclasses
 from typing import Any
 
 import tensorflow as tf
@@ -34,26 +35,30 @@ class ForeignSolver:
         state, single = problem.initial_state, len(problem.initial_state) == 1
         join, split = (lambda y: y[0], lambda y: [y]) if single else as_vector(state)
 
-        def ode_fn(time, state, **constants):
-            slopes = problem.bind(list(constants.values()))(time, split(state))
-            return require_finite(tf.cast(join(slopes), state.dtype), time)
+        # Nor do they know time that runs backwards: it counts from the start.
+        clock = Clock.of(problem)
+        constants["start"] = clock.start
 
-        times = problem.solution_times
-        if problem.every_step:
-            times = tfp.math.ode.ChosenBySolver(times[-1])
+        def ode_fn(elapsed, state, start, **constants):
+            time = dataclasses.replace(clock, start=start).time(elapsed)
+            slopes = problem.bind(list(constants.values()))(time, split(state))
+            return require_finite(clock.signed(tf.cast(join(slopes), state.dtype)), time)
+
+        times = tfp.math.ode.ChosenBySolver(clock.span) if problem.every_step else clock.targets
         solver = self.solver
         # A solver with a `solve` of its own has a gradient of its own, which nobody counts here.
         if type(solver).solve is tfp.math.ode.Solver.solve:
             solver = _Counting(solver, problem)
         results = solver.solve(
             ode_fn=ode_fn,
-            initial_time=problem.initial_time,
+            initial_time=tf.zeros_like(clock.span),
             initial_state=join(state),
             solution_times=times,
             constants=constants,
         )
         (states,) = require_success(results.diagnostics, solver.name, [results.states])
-        return Solution(results.times, split(states), results.diagnostics)
+        reached = clock.start + clock.signed(results.times)
+        return Solution(reached, split(states), results.diagnostics)
 
     def solve_to_end(self, problem: Problem) -> tuple[Tensors, Tensors, tf.Tensor]:
         """Solves a problem of any components and integrals, whichever way time runs.

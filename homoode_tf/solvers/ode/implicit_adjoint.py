@@ -56,9 +56,8 @@ class ImplicitAdjoint(OwnGradient):
         found = _compiled(gradients)(*given)
         # What an outer tape was not shown depends, for it, on all that it was made of.
         made_of = [*problem.tensors, *sources.variables, *cotangents]
-        ties = [tf.reduce_sum(x - x) for x in map(tf.convert_to_tensor, made_of)]
-        floating = [tf.cast(x, cotangents[0].dtype) for x in ties if x.dtype.is_floating]
-        tie = tf.add_n(floating)
+        floating = [x for x in map(tf.convert_to_tensor, made_of) if x.dtype.is_floating]
+        tie = tf.add_n([tf.cast(tf.reduce_sum(x - x), cotangents[0].dtype) for x in floating])
         return Gradients(*tf.nest.map_structure(lambda g: g + tf.cast(tie, g.dtype), found))
 
 

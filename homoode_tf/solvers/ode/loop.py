@@ -16,6 +16,7 @@ from homoode_tf.solvers.ode.problem import Problem
 from homoode_tf.solvers.ode.results import Diagnostics, Record, Solution, Status
 from homoode_tf.solvers.ode.settings import Settings
 from homoode_tf.solvers.ode.step import Stepper
+from homoode_tf.solvers.ode.step_control import StepControl
 
 
 class Loop:
@@ -28,6 +29,7 @@ class Loop:
       differentiated: Whether automatic differentiation is to go through the loop itself. Then the
         slope at the very end is left out of it: the state there does not depend on it.
       event: A function of time and state at whose zero the solve ends.
+      control: Another step control than that of the settings.
     """
 
     def __init__(
@@ -37,9 +39,10 @@ class Loop:
         record: bool = False,
         differentiated: bool = False,
         event: Callable[[tf.Tensor, Tensors], tf.Tensor] | None = None,
+        control: StepControl | None = None,
     ):
         self._problem, self._settings = problem, settings
-        self._control, self._records = settings.control, record
+        self._control, self._records = control or settings.control, record
         tableau = settings.tableau
         self._clock = Clock.of(problem, settings.stop_times)
         self._outputs = outputs.make(problem, self._clock, tableau, self._control, event)

@@ -4,6 +4,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -18,6 +19,8 @@ from homoode_tf.solvers.ode.settings import Settings
 _LOW_PRECISION = (tf.float16, tf.bfloat16)
 # TFP's own tests ask for 1e-8 of states in float32, and get it.
 _OF_RESOLUTION = 16
+# Of the interval; rounding may move a time by less.
+_LARGEST_LOSS = 1e-3
 
 
 def of(
@@ -50,6 +53,7 @@ def of(
 
     every_step = isinstance(solution_times, tfp.math.ode.ChosenBySolver)
     times = [solution_times.final_time] if every_step else solution_times
+    check_resolution(initial_time, times, dtype)
     return Problem(
         bind=bind,
         constants=tf.nest.flatten(constants),
@@ -75,6 +79,8 @@ def as_times(times: Any, dtype: tf.DType) -> tf.Tensor:
     Raises:
       InvalidTypeError: If they are no real numbers, or lists of several lengths.
     """
+    if isinstance(times, keras.Variable):
+        times = times.value
     if tf.is_tensor(times) and (times.dtype.is_floating or times.dtype.is_integer):
         return tf.cast(times, dtype)
     try:
@@ -87,6 +93,31 @@ def as_times(times: Any, dtype: tf.DType) -> tf.Tensor:
     raise InvalidTypeError(
         f"Times must be real numbers, in a list or in lists of one length, got {times!r}."
     )
+
+
+def check_resolution(start: Any, times: Any, dtype: tf.DType) -> None:
+    """Refuses numbers whose distance from the start is another one in the state's dtype."""
+    known = [np.asarray(x) for x in (start, times) if not any(map(_is_unknown, _leaves(x)))]
+    if len(known) < 2 or any(x.dtype.kind not in "iuf" for x in known) or not known[1].size:
+        return
+    exact = known[1].astype(np.float64) - known[0].astype(np.float64)
+    held = [x.astype(dtype.as_numpy_dtype).astype(np.float64) for x in known]
+    lost = np.abs(held[1] - held[0] - exact)
+    if np.isfinite(lost).all() and lost.max() > _LARGEST_LOSS * np.abs(exact).max():
+        raise InvalidValueError(
+            f"{dtype.name} cannot tell the times apart: from {float(start)} they are "
+            f"{exact.tolist()} away, which it makes {(held[1] - held[0]).tolist()}. Count the time "
+            "from another start, from 0 say, or take a state of float64."
+        )
+
+
+def _leaves(times: Any) -> list[Any]:
+    return list(times) if isinstance(times, (list, tuple)) else [times]
+
+
+def _is_unknown(time: Any) -> bool:
+    """Whether it is a tensor or a variable, in whose dtype the digits are what they are."""
+    return tf.is_tensor(time) or isinstance(time, (keras.Variable, tf.Variable))
 
 
 def check(problem: Problem, settings: Settings, name: str) -> None:

@@ -20,6 +20,9 @@ from homoode_tf.solvers.ode.problem import Problem
 from homoode_tf.solvers.ode.results import Status
 from homoode_tf.solvers.ode.step import Step
 
+# Of a step: by less than this, two times are one.
+_ROUNDING = 1e-3
+
 
 class ControlState(NamedTuple):
     """What a step control carries from step to step; all of the shape of time.
@@ -118,8 +121,12 @@ class StepControl(abc.ABC):
     def planned(
         self, length: tf.Tensor, is_last: tf.Tensor, time: tf.Tensor, target, problem: Problem
     ) -> Plan:
-        """A step of a length, or to the target."""
-        length = tf.where(is_last, problem.cut(target - time), tf.stop_gradient(length))
+        """A step of a length, or to the target.
+
+        The state goes as far as the clock can show: where it rounds, so does the step.
+        """
+        length = tf.stop_gradient((time + length) - time)
+        length = tf.where(is_last, problem.cut(target - time), length)
         return Plan(length, tf.where(is_last, target, time + length), is_last)
 
     @abc.abstractmethod
@@ -225,6 +232,11 @@ class StepsOfSize(FixedSteps):
         return tf.constant(self.step_size, problem.initial_time.dtype), tf.constant(0)
 
     def plan(self, control, time, target, problem):
+        size = control.step_size
         # No step that only rounding asks for.
-        is_last = time + control.step_size * (1.0 + 1e-3) >= target
-        return self.planned(control.step_size, is_last, time, target, problem)
+        is_last = time + size * (1.0 + _ROUNDING) >= target
+        # On the grid of all multiples a step ends at the next, lest what is rounded adds up.
+        multiple = tf.round(time / size)
+        is_on_grid = tf.abs(time - multiple * size) < _ROUNDING * size
+        length = tf.where(is_on_grid, (multiple + 1.0) * size - time, size)
+        return self.planned(length, is_last, time, target, problem)

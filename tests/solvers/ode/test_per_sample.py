@@ -98,3 +98,45 @@ def test_arguments():
         solver.solve(lambda t, z: z, 0.0, tf.ones([2, 1]), times)
     with pytest.raises(ValueError, match="batch_ndims must be None or 1"):
         solver.solve(lambda t, z: z, 0.0, tf.ones([2, 1]), [1.0], batch_ndims=0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("mode", ["adjoint", "checkpoint"])
+def test_a_sample_that_fails_leaves_the_gradients_of_the_others_alone(mode, bad):
+    settings = {"step_control": "sample", "on_failure": "return", "gradient": mode}
+    solver = solvers.get("dopri5", rtol=1e-6, atol=1e-7, **settings)
+    start = tf.constant([[0.1], [0.2], [bad]])
+
+    @tf.function
+    def gradient(start, judged):
+        with tf.GradientTape() as tape:
+            tape.watch(start)
+            states = solver.solve(lambda t, z: z * z, 0.0, start, [1.0]).states[0]
+            loss = tf.reduce_sum(states[:judged])
+        return tape.gradient(loss, start)
+
+    found = gradient(start, 2)
+    # z(1) = z / (1 - z)
+    np.testing.assert_allclose(found[:2, 0], [0.9**-2, 0.8**-2], rtol=1e-4)
+    # Of one that failed there is no gradient, and none is made up.
+    assert not np.isfinite(gradient(start, 3)[2, 0])
+    if mode == "adjoint":
+        assert float(found[2, 0]) == 0.0
+
+
+@pytest.mark.parametrize("mode", ["adjoint", "checkpoint", "backprop"])
+def test_an_empty_batch_has_a_gradient_of_zero(mode):
+    solver = solvers.get("dopri5", step_control="sample", gradient=mode)
+    rate = tf.constant(-1.0)
+
+    @tf.function
+    def gradient(rate):
+        with tf.GradientTape() as tape:
+            tape.watch(rate)
+            states = solver.solve(
+                lambda t, z, rate: rate * z, 0.0, tf.zeros([0, 3]), [1.0], constants={"rate": rate}
+            ).states
+            loss = tf.reduce_sum(states)
+        return tape.gradient(loss, rate)
+
+    assert float(gradient(rate)) == 0.0

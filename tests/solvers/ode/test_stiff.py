@@ -207,3 +207,39 @@ def test_a_layer_takes_the_name_and_saves_it():
     assert type(again.solver) is type(layer.solver)
     with pytest.raises(ValueError, match="bdf: .*'gradient'"):
         NeuralODE(DenseDynamics(2), "bdf", gradient="checkpoint")
+
+
+def test_constants_without_a_gradient():
+    """A mask chooses the rate, an integer a row; the state's gradient is there all the same."""
+    given = {"mask": tf.constant([True, False]), "row": tf.constant(1)}
+    state = tf.ones([2], tf.float64)
+    rates = tf.constant([1.0, 2.0], tf.float64)
+    solver = solvers.get("bdf", rtol=1e-6, atol=1e-8)
+
+    def field(t, y, mask, row):
+        return tf.where(mask, -y, -rates[row] * y)
+
+    with tf.GradientTape() as tape:
+        tape.watch(state)
+        states = solver.solve(field, 0.0, state, [1.0], constants=given).states
+    np.testing.assert_allclose(tape.gradient(states, state), np.exp([-1.0, -2.0]), rtol=1e-4)
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize(
+    "options", [{"jacobian_fn": lambda t, y: -tf.eye(1)}, {"batch_ndims": 0}], ids=str
+)
+def test_what_only_runs_forward_says_so(options, traced):
+    """TFP's own solve would hand the initial state back."""
+
+    def solve(end):
+        return solvers.get("bdf").solve(lambda t, y: -y, 0.0, tf.ones([1]), [end], **options).states
+
+    if not traced:
+        with pytest.raises(ValueError, match="forward in time only"):
+            solve(-1.0)
+        np.testing.assert_allclose(solve(1.0)[0, 0], np.exp(-1.0), rtol=1e-2)
+        return
+    compiled = tf.function(solve)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="forward in time only"):
+        compiled(tf.constant(-1.0))

@@ -143,3 +143,22 @@ def test_a_layer_takes_and_saves_them():
     assert layer.solver.settings.stop_times == (0.5,)
     layer(tf.ones([1, 2]))
     assert int(layer.forward_nfe) >= 4 * 6
+
+
+@pytest.mark.parametrize("dtype", [tf.float32, tf.float64])
+@pytest.mark.parametrize("direction", [1.0, -1.0])
+@pytest.mark.parametrize("at_jump", ["before", "after"])
+@pytest.mark.parametrize(
+    ("name", "settings"), [("rk4", {"step_size": 0.5}), ("heun", {"step_size": 0.3}), ("bosh3", {})]
+)
+def test_a_jump_at_time_zero(name, settings, at_jump, direction, dtype):
+    """There the next number is one that counts as zero."""
+    before = (lambda t: t < 0.0) if at_jump == "after" else (lambda t: t <= 0.0)
+    one, two = tf.constant(1.0, dtype), tf.constant(100.0, dtype)
+    solver = solvers.get(name, stop_times=[0.0], **settings)
+    results = solver.solve(
+        lambda t, y: tf.where(before(t), one, two), -direction, tf.zeros([], dtype), [direction]
+    )
+    tolerance = 1e-6 if dtype == tf.float32 else 1e-12
+    np.testing.assert_allclose(results.states[0], 101.0 * direction, rtol=tolerance)
+    assert int(results.diagnostics.num_rejected_steps) == 0

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Times of every kind: large, decreasing, equal, wrong; for every solver, mode and step control."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_probability as tfp
 
 from homoode_tf import solvers
 from homoode_tf.solvers import Status
@@ -46,6 +48,67 @@ def test_a_large_initial_time_costs_no_digits(name, start):
     )
     if name in FIXED:
         assert int(results.diagnostics.num_accepted_steps) == 400
+
+
+def turn(t, y):
+    """The unit circle, at unit speed."""
+    return tf.stack([y[1], -y[0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("rk4", {"step_size": 2e-3}),
+        ("rk4", {"num_steps": 30_000}),
+        ("bosh3", {"max_step_size": 2e-3}),
+        ("bosh3", {"max_step_size": 2e-3, "step_control": "sample"}),
+    ],
+)
+def test_many_short_steps_go_as_far_as_the_clock(name, settings):
+    """In float32 each of them is rounded by the clock, which must not add up."""
+    solver = solvers.get(name, max_num_steps=10**6, rtol=1e-5, atol=1e-5, **settings)
+
+    @tf.function
+    def solve():
+        return solver.solve(turn, 0.0, tf.constant([0.0, 1.0]), [60.0])
+
+    results = solve()
+    np.testing.assert_allclose(results.states[0], [np.sin(60.0), np.cos(60.0)], atol=2e-4)
+    if "max_step_size" not in settings:
+        assert int(results.diagnostics.num_accepted_steps) == 30_000
+
+
+def test_steps_of_a_size_between_times_off_its_grid():
+    solver = solvers.get("rk4", step_size=0.1, stop_times=[0.25])
+    every_step = tfp.math.ode.ChosenBySolver(1.0)
+    results = solver.solve(lambda t, y: tf.ones_like(y), 0.0, tf.zeros([1]), every_step)
+    times = [0.0, 0.1, 0.2, 0.25, 0.35, 0.45, 0.55, 0.65, 0.75, 0.85, 0.95, 1.0]
+    np.testing.assert_allclose(results.times, times, rtol=1e-6)
+    np.testing.assert_allclose(results.states[:, 0], times, rtol=1e-6)
+
+
+@every_solver
+@pytest.mark.parametrize(
+    ("start", "end"), [(1.7e9, 1.7e9 + 60), (1.7e9, 1.7e9 + 100), (1e6, 1e6 + 0.3)]
+)
+def test_numbers_that_the_dtype_cannot_tell_apart_are_refused(name, start, end):
+    solver = solvers.get(name, **({"num_steps": 4} if name in FIXED else {}))
+    with pytest.raises(ValueError, match="float32 cannot tell the times apart"):
+        solver.solve(lambda t, y: -y, start, tf.ones([1]), [end])
+    y = solver.solve(lambda t, y: -0.01 * y, start, tf.ones([1], tf.float64), [end]).states
+    np.testing.assert_allclose(y, np.exp(-0.01 * (end - start)), rtol=0.2)
+
+
+@pytest.mark.parametrize("variable", [keras.Variable, tf.Variable])
+def test_variables_as_times(variable):
+    solver = solvers.get("dopri5", rtol=1e-6, atol=1e-6)
+    start, end = variable(0.5), variable(1.0)
+    with tf.GradientTape() as tape:
+        y = solver.solve(lambda t, y: -y, start, tf.ones([1]), [end]).states
+    found = tape.gradient(
+        y, [getattr(v, "value", v) if variable is keras.Variable else v for v in (start, end)]
+    )
+    np.testing.assert_allclose(found, [np.exp(-0.5), -np.exp(-0.5)], rtol=1e-4)
 
 
 def test_steps_of_a_size_that_only_the_clock_resolves():
