@@ -35,9 +35,10 @@ class ImplicitLayer(keras.layers.Layer):
         dynamics: Keras layer or functional model called as `dynamics(z, x)`, or `dynamics(z)` by
             layers without a condition, or a `FunctionDynamics`; a first argument of its `call`
             named `t` or `time` gets the time, a scalar or of shape (batch, 1, ..., 1), in the
-            dynamics' compute dtype (half precision rounds it to three digits or less: give such a
-            dynamics dtype="float32" where that is too few). Returns a tensor of z's shape; where z or x is a nest (list, tuple, dict) of tensors, it gets such
-            nests, and returns one of z's structure.
+            dynamics' compute dtype: half precision rounds it to three digits or less, and where
+            that is too few the dynamics needs dtype="float32". Returns a tensor of z's shape;
+            where z or x is a nest (list, tuple, dict) of tensors, it gets such nests, and returns
+            one of z's structure.
         **kwargs: Keras layer arguments (`name`, `dtype`, ...).
 
     Attributes:
