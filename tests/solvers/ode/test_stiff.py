@@ -227,7 +227,9 @@ def test_constants_without_a_gradient():
 
 @pytest.mark.parametrize("traced", [False, True])
 @pytest.mark.parametrize(
-    "options", [{"jacobian_fn": lambda t, y: -tf.eye(1)}, {"batch_ndims": 0}], ids=str
+    "options",
+    [{"jacobian_fn": lambda t, y: -tf.eye(1)}, {"batch_ndims": 0}],
+    ids=["a Jacobian", "batch_ndims"],
 )
 def test_what_only_runs_forward_says_so(options, traced):
     """TFP's own solve would hand the initial state back."""
