@@ -13,7 +13,7 @@ from absl import logging
 
 from homoode_tf.training.devices.strategy import explaining_a_lost_worker, largest_over_workers
 from homoode_tf.training.files.checkpoints import Record
-from homoode_tf.training.files.lock import exclusive
+from homoode_tf.training.files.lock import LockedError, exclusive
 from homoode_tf.training.files.workdir import Workdir, WorkdirError, flatten, plain
 from homoode_tf.training.interruption import Interrupted, Interruption
 from homoode_tf.training.non_finite import NonFiniteError
@@ -65,7 +65,8 @@ def train(
     Raises:
         InvalidValueError: If the config or `profile_steps` is not allowed.
         DataNotFoundError: If the data set is not there.
-        WorkdirError: If the workdir is another config's, cannot be written, or its disk is full.
+        WorkdirError: If the workdir is another config's, holds what no run has made, cannot be
+            written, or its disk is full.
         LockedError: If another process trains in the workdir.
         CheckpointError: If a checkpoint cannot be written, if none can be read, if the best is
             damaged, or if one is another config's.
@@ -96,8 +97,9 @@ def train(
             folder.clean()
         record = run.restore_or_initialise()
         if run.is_chief:
-            folder.write_data(run.images.info)
+            # First: without it nothing tells that what else is written is this run's.
             folder.claim(config)
+            folder.write_data(run.images.info)
         clock.continue_from(record.clock)
         with (
             Interruption(largest_over_workers(run.strategy)) as interruption,
@@ -291,7 +293,7 @@ def _conclude(
         "peak_memory_mb": round(clock.peak_memory_mb, 1),
     }
     if run.is_chief:
-        run.workdir.write_result(result)
+        run.workdir.write_result(result, run.origins[0])
     run.wait_for_workers()
     return result
 
@@ -299,8 +301,12 @@ def _conclude(
 def _result_of(folder: Workdir, config: ml_collections.ConfigDict) -> dict[str, Any] | None:
     """Opens the folder; returns what a complete run of this config left there, and says so."""
     folder.open(config)
-    result = None if folder.is_longer(config) else folder.read_result()
+    result = None if folder.is_longer(config) else folder.read_result(config)
     if result is not None:
+        if not folder.config.exists():
+            # Several workers may find so: one writes it.
+            with contextlib.suppress(LockedError), exclusive(folder.directory):
+                folder.claim(config)
         _say_complete(folder, result)
     return result
 

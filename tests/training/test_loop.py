@@ -222,6 +222,7 @@ def test_random_numbers_drawn_while_loading_data_change_nothing(
 
 
 def test_a_damaged_result_is_named(tmp_path):
+    Workdir(tmp_path).claim(fakes.config())
     (tmp_path / "result.json").write_text('{"dataset": "fake"}')
     with pytest.raises(WorkdirError, match=r"result\.json is damaged .*'steps'.*Remove it"):
         train(fakes.config(), tmp_path)
@@ -437,6 +438,32 @@ def test_a_workdir_in_use_is_left_alone(tmp_path, do, uninterrupted):
         do(fakes.config(), workdir)
     left = {path.name for path in workdir.iterdir()} - {".lock"}
     assert sorted(left) == [name for name in before if name != ".lock"]
+
+
+def test_a_complete_run_is_that_of_its_own_config_even_without_config_json(uninterrupted, tmp_path):
+    whole, result = uninterrupted
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    before = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(WorkdirError, match="another config"):
+        train(fakes.config(seed=5), tmp_path, strategy="one_device")
+    assert not (tmp_path / "config.json").exists()
+    assert train(fakes.config(), tmp_path, strategy="one_device") == result
+    assert json.loads((tmp_path / "config.json").read_text()) == before
+
+
+@pytest.mark.parametrize("named", ["claim", "write_data"])
+@pytest.mark.parametrize("error", [SystemExit, OSError])
+def test_a_run_that_ended_in_its_first_moments_begins_again(tmp_path, monkeypatch, named, error):
+    def fail(*_):
+        raise error("ended")
+
+    monkeypatch.setattr(Workdir, named, fail)
+    with pytest.raises(error, match="ended"):
+        train(fakes.config(epochs=1), tmp_path, strategy="one_device")
+    monkeypatch.undo()
+    fakes.install(monkeypatch.setattr)
+    train(fakes.config(epochs=1), tmp_path, strategy="one_device")
 
 
 def test_epochs_can_be_raised_again_and_again(uninterrupted, tmp_path, monkeypatch):

@@ -70,7 +70,8 @@ def of_runs(workdirs: Sequence[str | os.PathLike]) -> dict[str, Any]:
         raise InvalidValueError(f"a run can be compared once only, got {', '.join(names)}.")
     rows, datasets = {}, {}
     for name, folder in zip(names, folders, strict=True):
-        config, result = TrainingSettings.complete(folder.read_config()), folder.read_result()
+        config = TrainingSettings.complete(folder.read_config())
+        result = folder.read_result(folder.read_config())
         if result is None:
             raise WorkdirError(
                 f"workdir {folder.directory} holds no finished run: {folder.result} is missing. "
