@@ -59,8 +59,8 @@ def train(
         What stands in `result.json`: dataset, model, parameters (without the initial point's),
         precision, initial_point_parameters, steps, examples_per_second (of training steps after
         the first), seconds (in all), validation_accuracy, test_accuracy, test_loss, test_examples,
-        class_names, nfe_forward and nfe_backward (means over the training steps of the last epoch),
-        peak_memory_mb.
+        class_names, nfe_forward and nfe_backward (means over the training steps of the last epoch,
+        None if all were skipped), peak_memory_mb, and skipped_steps where steps may be skipped.
 
     Raises:
         InvalidValueError: If the config or `profile_steps` is not allowed.
@@ -70,7 +70,8 @@ def train(
         LockedError: If another process trains in the workdir.
         CheckpointError: If a checkpoint cannot be written, if none can be read, if the best is
             damaged, or if one is another config's.
-        NonFiniteError: If the loss becomes non-finite, in training or in an evaluation.
+        NonFiniteError: If the loss becomes non-finite, in training or in an evaluation, or if all
+            steps were skipped because theirs was.
         StepError: If a step fails in another way.
         WorkerLostError: If another worker of the run has ended or cannot be reached.
         Interrupted: On SIGINT or SIGTERM, after a checkpoint was saved.
@@ -269,6 +270,8 @@ def _conclude(
     """Evaluates the best checkpoint on the test split and writes what the run leaves."""
     run.checkpoints.wait()
     run.wait_for_workers()
+    run.state.non_finite_steps.check_some_made(run.milestones.total_steps)
+    skipped = run.state.non_finite_steps.num_skipped
     last_epoch = run.state.epoch_metrics.means()
     best = run.checkpoints.restore_best(second_best)
     test = _evaluate(run, "test", interruption, progress)
@@ -288,10 +291,14 @@ def _conclude(
         "test_loss": test["loss"],
         "test_examples": test["examples"],
         "class_names": list(run.images.info.class_names),
-        "nfe_forward": round(last_epoch["nfe_forward"], 2),
-        "nfe_backward": round(last_epoch["nfe_backward"], 2),
+        **{
+            name: value if (value := last_epoch[name]) is None else round(value, 2)
+            for name in ("nfe_forward", "nfe_backward")
+        },
         "peak_memory_mb": round(clock.peak_memory_mb, 1),
     }
+    if run.state.may_skip:
+        result["skipped_steps"] = skipped
     if run.is_chief:
         run.workdir.write_result(result, run.origins[0])
     run.wait_for_workers()

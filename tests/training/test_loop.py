@@ -350,6 +350,39 @@ def test_a_validation_that_fails_is_left_out_where_steps_are(policy, failure):
             loop._validate(*parts)
 
 
+def skipping(monkeypatch, is_bad):
+    """Steps of which those are left out whose number `is_bad` says."""
+
+    def make(state, *_):
+        def step(_):
+            state.step.assign_add(1)
+            bad = is_bad(int(state.step))
+            finite = tf.constant(not bad)
+            state.non_finite_steps.count(state.step.value(), finite, tf.constant(True))
+            for sums in () if bad else (state.recent_metrics, state.epoch_metrics):
+                sums.add([1.0, 8.0, 8.0, 4.0, 0.0, 14.0, 20.0])
+
+        return step
+
+    monkeypatch.setattr(loop, "make_train_step", make)
+
+
+def test_a_run_that_left_all_steps_out_fails(tmp_path, monkeypatch):
+    skipping(monkeypatch, lambda _: True)
+    with pytest.raises(NonFiniteError, match="in all 20 steps of the run, so that nothing was"):
+        train(fakes.config(non_finite="skip"), tmp_path, strategy="one_device")
+    assert not (tmp_path / "result.json").exists()
+    assert all(line["loss"] is None and line["nfe_forward"] is None for line in lines(tmp_path))
+
+
+def test_steps_left_out_are_told_in_the_result(tmp_path, monkeypatch):
+    skipping(monkeypatch, lambda step: step > 15)  # the whole last epoch
+    result = train(fakes.config(non_finite="skip"), tmp_path, strategy="one_device")
+    assert (result["skipped_steps"], result["nfe_forward"]) == (5, None)
+    assert Workdir(tmp_path).read_result() == result
+    assert [line["loss"] is None for line in lines(tmp_path)][-2:] == [True, True]
+
+
 def test_a_failing_step_is_named(tmp_path, monkeypatch):
     def fail(*_):
         raise tf.errors.InvalidArgumentError(None, None, "the state is not finite at time 0.5")
