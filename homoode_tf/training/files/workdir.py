@@ -312,7 +312,7 @@ def default_name(recipe: str, changes: Mapping[str, Any]) -> str:
         for name, value in sorted(changes.items())
     )
     if told and not _READABLE.fullmatch(told):
-        told = hashlib.sha256(told.encode()).hexdigest()[:8]
+        told = hashlib.sha256(os.fsencode(told)).hexdigest()[:8]
     return f"{recipe}-{told}" if told else recipe
 
 

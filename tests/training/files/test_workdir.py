@@ -8,7 +8,7 @@ import pytest
 
 from homoode_tf.layers import ZerosInitialPoint, initial_point
 from homoode_tf.training.files.lock import exclusive
-from homoode_tf.training.files.workdir import Workdir, WorkdirError, digest
+from homoode_tf.training.files.workdir import Workdir, WorkdirError, default_name, digest
 from homoode_tf.training.settings import TrainingSettings
 from tests.training import fakes
 
@@ -314,3 +314,7 @@ def test_a_failed_export_leaves_the_old_one(tmp_path):
         folder.replace_saved_model(fail)
     assert (folder.saved_model / "model").read_text() == "first"
     folder.replace_saved_model(write)
+
+
+def test_the_default_folder_of_images_in_bytes_that_are_no_text_is_text():
+    assert default_name("digits", {"dataset": "folder:\udcff"}).isascii()
