@@ -230,6 +230,9 @@ class Checkpoints:
             if (record := self._restore(path)) is not None:
                 return record
             damaged.append(path)
+        if not all(path.exists() for path in damaged):
+            # A run that goes on has replaced it meanwhile.
+            return self.restore_best(second_best)
         if damaged and second_best:
             raise CheckpointError(
                 f"{len(damaged)} of {len(records)} checkpoints in {self._directory} are damaged, "
@@ -257,12 +260,14 @@ class Checkpoints:
                 yield record
 
     def _restore(self, path: pathlib.Path) -> Record | None:
-        """Sets all variables to a checkpoint's and returns its record; None if it is damaged."""
+        """Sets all variables to a checkpoint's; returns its record, or None if damaged or gone."""
         record = self._read(path, with_files=True)
         if record is not None:
             try:
                 self._checkpoint.read(str(path / _PREFIX)).assert_consumed()
             except (AssertionError, ValueError, tf.errors.OpError) as error:
+                if not path.exists():
+                    return None
                 raise CheckpointError(
                     f"checkpoint {path} is whole, but does not fit the model that the config "
                     f"describes: {reason(error)}"
@@ -272,11 +277,12 @@ class Checkpoints:
         return record
 
     def _read(self, path: pathlib.Path, with_files: bool = False) -> Record | None:
-        """Returns a checkpoint's record; None, with a warning, if it is damaged."""
+        """Returns a checkpoint's record; None if it is gone or, with a warning, damaged."""
         try:
             record, config = _read_manifest(path, with_files)
         except _DAMAGE as error:
-            logging.warning("Checkpoint %s is damaged (%s) and left out.", path, reason(error))
+            if path.exists():
+                logging.warning("Checkpoint %s is damaged (%s) and left out.", path, reason(error))
             return None
         if config not in (None, *self._configs):
             raise CheckpointError(
