@@ -173,9 +173,11 @@ def check_path(name: str, value: str | os.PathLike, remote: bool = False) -> str
         remote: Whether the address of another file system, as gs://, is allowed.
 
     Raises:
-        InvalidValueError: If it holds a letter of TensorFlow's patterns, or is an address.
+        InvalidValueError: If it holds a letter of TensorFlow's patterns, or bytes that are no
+            UTF-8, or is an address.
     """
     path = os.path.expanduser(os.fsdecode(value))
+    check_utf8(name, path)
     found = sorted({*path} & {*_OF_PATTERNS})
     if found:
         raise InvalidValueError(
@@ -187,6 +189,17 @@ def check_path(name: str, value: str | os.PathLike, remote: bool = False) -> str
             f"{name} must be a path of this machine, got {path!r}: mount that place, or copy."
         )
     return path
+
+
+def check_utf8(name: str, value: str) -> None:
+    """Refuses, with an `InvalidValueError`, a text of bytes that are no UTF-8, as paths may be."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        given = value.encode(errors="surrogateescape")
+        raise InvalidValueError(
+            f"{name} must be text in UTF-8, got {given!r}: rename the folder."
+        ) from None
 
 
 def check_flag(name: str, value: Any) -> None:

@@ -102,9 +102,10 @@ def _call(main: Callable[[], None]) -> None:
     except Interrupted as error:
         _leave(error, error.exit_status)
     except KeyboardInterrupt:
-        _leave("stopped by SIGINT before training began", 130)
-    except _EXPECTED as error:
-        if logging.level_debug():
+        _leave("stopped by SIGINT", 130)
+    except Exception as error:
+        # Of a full disk, libraries that write tell with errors of their own.
+        if logging.level_debug() or not (isinstance(error, _EXPECTED) or disk.is_full(error)):
             raise
         text = reason(error) if isinstance(error, tf.errors.OpError) else str(error)
         _leave(disk.remedy(error, text or repr(error)), _FAILURE)

@@ -1,26 +1,32 @@
 # SPDX-License-Identifier: Apache-2.0
 """Files and folders that take their place whole, and survive a power cut."""
 
+import contextlib
 import ctypes
 import errno
 import os
 import pathlib
 import shutil
+from collections.abc import Iterator
 
-# `tf.errors.OpError` has no `errno`, only the system's words for it.
-_FULL = tuple(map(os.strerror, (errno.ENOSPC, errno.EDQUOT)))
 _ROOM = "make room and try again"
+# `tf.errors.OpError` has no `errno`, only the system's words for it.
+_FULL = {
+    os.strerror(errno.ENOSPC): _ROOM,
+    os.strerror(errno.EDQUOT): _ROOM,
+    os.strerror(errno.EFBIG): "raise the limit on the size of a file (`ulimit -f`) and try again",
+}
 # Of Linux's renameat2: relative to the working directory, and both names change places.
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
 def is_full(error: Exception) -> bool:
-    """Returns whether an error, of Python or of TensorFlow, is that of a full disk."""
+    """Returns whether an error, of whatever library, is that of a disk or a file that is full."""
     return any(words in str(error) for words in _FULL)
 
 
 def remedy(error: Exception, text: str = "") -> str:
-    """Returns what an error of the disk says, and what to do where the disk is full.
+    """Returns what an error of the disk says, and what to do where the disk or a file is full.
 
     Args:
         error: Of Python or of TensorFlow.
@@ -31,15 +37,30 @@ def remedy(error: Exception, text: str = "") -> str:
         'No space left on device: make room and try again'
     """
     text = text or getattr(error, "strerror", None) or str(error)
+    advice = next((advice for words, advice in _FULL.items() if words in str(error)), "")
     # Said once, where an error is told by a second one.
-    return f"{text}: {_ROOM}" if is_full(error) and _ROOM not in text else text
+    return f"{text}: {advice}" if advice not in text else text
+
+
+@contextlib.contextmanager
+def replacing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Gives the path of a file to write, which takes the place of `path` when the context ends.
+
+    At any moment either the old or the new one is there, whole; an error leaves the old one.
+    """
+    new = path.with_name(path.name + ".new")
+    try:
+        yield new
+        replace_file(new, path)
+    except BaseException:
+        remove(new)
+        raise
 
 
 def write_atomically(path: pathlib.Path, text: str) -> None:
     """Writes a file so that at any moment either the old or the new one is there, whole."""
-    new = path.with_name(path.name + ".new")
-    new.write_text(text, encoding="utf-8")
-    replace_file(new, path)
+    with replacing(path) as new:
+        new.write_text(text, encoding="utf-8")
 
 
 def replace_file(new: pathlib.Path, path: pathlib.Path) -> None:
@@ -52,13 +73,14 @@ def replace_file(new: pathlib.Path, path: pathlib.Path) -> None:
 def replace_folder(new: pathlib.Path, folder: pathlib.Path) -> None:
     """Puts `new`, forced to the disk first, in the place of `folder`, which may be missing.
 
+    A link in that place is replaced; what it leads to stays as it is.
     Where the system can exchange two names, whoever looks finds the old one or the new one, whole.
     Elsewhere a process killed in between leaves the old one as `FOLDER.old`; see `recover_folder`.
     """
     for path in (*new.rglob("*"), new):
         sync(path)
     old = _aside(folder)
-    if not folder.exists():
+    if not os.path.lexists(folder):
         new.rename(folder)
     elif _exchange(new, folder):
         old = new
@@ -66,22 +88,30 @@ def replace_folder(new: pathlib.Path, folder: pathlib.Path) -> None:
         folder.rename(old)
         new.rename(folder)
     sync(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
+    remove(old)
 
 
 def recover_folder(folder: pathlib.Path) -> None:
     """Puts back, or removes, what a `replace_folder` left that was killed."""
     old = _aside(folder)
-    if old.exists() and not folder.exists():
+    if os.path.lexists(old) and not os.path.lexists(folder):
         old.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    remove(old)
 
 
 def remove_folder(folder: pathlib.Path, name: str) -> None:
     """Removes a folder, which first gets the given name: it is never there by half."""
     aside = folder.with_name(name)
     folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
+    remove(aside)
+
+
+def remove(path: pathlib.Path) -> None:
+    """Removes what is at a path: a folder, a file, a link but not what it leads to, or nothing."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def sync(path: pathlib.Path) -> None:

@@ -19,6 +19,20 @@ DOORS = {
 }
 
 
+@pytest.mark.parametrize("door", DOORS)
+def test_a_path_of_bytes_that_are_no_text_is_refused(tmp_path, door):
+    folder = tmp_path / "a\udcff"
+    folder.mkdir()
+    with pytest.raises(InvalidValueError, match=r"UTF-8, got b'.*a\\xff': rename the folder"):
+        DOORS[door](folder)
+
+
+@pytest.mark.parametrize("kind", ["folder", "npz"])
+def test_so_are_ones_own_images_there(kind):
+    with pytest.raises(InvalidValueError, match="dataset must be text in UTF-8"):
+        data.load(f"{kind}:pictures/\udcff")
+
+
 @pytest.mark.parametrize("letter", ["[", "]", "*", "?", "\\"])
 @pytest.mark.parametrize("door", DOORS)
 def test_a_path_that_tensorflow_reads_as_a_pattern_is_refused(tmp_path, door, letter):

@@ -1,15 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a user did wrong ends as one line; a mistake of ours keeps its traceback."""
 
+import errno
 import importlib
 import inspect
+import os
 import pkgutil
 
 import pytest
 import tensorflow as tf
 
 import homoode_tf
-from homoode_tf import command_line
+from homoode_tf import command_line, disk
 from homoode_tf.errors import UserError
 from homoode_tf.training.interruption import Interrupted
 from tests.malformed import commands
@@ -65,6 +67,25 @@ def test_so_is_what_the_machine_refuses(capsys):
     check_one_line(capsys, OSError("no such file"), "no such file")
     for kind in (tf.errors.ResourceExhaustedError, tf.errors.PermissionDeniedError):
         check_one_line(capsys, kind(None, None, "no such file\n [[{{node x}}]]"), "no such file")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
+def test_a_full_disk_is_told_whatever_library_says_so(capsys, number):
+    words = os.strerror(number)
+    for error in (
+        tf.errors.OutOfRangeError(None, None, f"/w/x; {words}\n [[{{node x}}]]"),
+        RuntimeError(f"/w/x; {words}"),
+    ):
+        text = disk.remedy(error, f"/w/x; {words}")
+        check_one_line(capsys, error, text)
+        assert text.endswith("try again")
+
+
+def test_an_interruption_says_no_more_than_is_true_of_every_mode(capsys):
+    with pytest.raises(SystemExit) as caught:
+        call(KeyboardInterrupt())
+    assert caught.value.code == 130
+    assert capsys.readouterr().err.endswith(": stopped by SIGINT\n")
 
 
 @pytest.mark.parametrize("kind", [TypeError, ValueError, KeyError, ZeroDivisionError])

@@ -73,6 +73,38 @@ def test_what_was_killed_in_between_is_recovered(folders, monkeypatch, done):
     assert "folder.old" not in names(folder)
 
 
+@pytest.mark.parametrize("exchanges", [True, False])
+@pytest.mark.parametrize("kind", ["file", "link to a folder", "dangling link"])
+def test_a_folder_takes_the_place_of_what_is_none(folders, monkeypatch, kind, exchanges):
+    new, folder = folders
+    place = folder.with_name("place")
+    place.touch() if kind == "file" else place.symlink_to(folder if "to" in kind else "nowhere")
+    if not exchanges:
+        monkeypatch.setattr(disk, "_exchange", lambda *_: False)
+    disk.replace_folder(new, place)
+    assert text(place) == "second" and not place.is_symlink()
+    assert text(folder) == "first"
+    assert names(folder) == ["folder", "place"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch, there):
+    path = tmp_path / "file"
+    if there:
+        disk.write_atomically(path, "old")
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(OSError, match="killed"):
+        disk.write_atomically(path, "new")
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["old"] * there
+
+
+def test_a_limit_on_the_size_of_files_is_told_from_a_full_disk():
+    words = os.strerror(errno.EFBIG)
+    error = tf.errors.OutOfRangeError(None, None, f"file; {words}")
+    assert disk.is_full(error)
+    assert "ulimit -f" in disk.remedy(error) and "make room" not in disk.remedy(error)
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_asks_for_room(number):
     words = os.strerror(number)

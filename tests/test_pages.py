@@ -29,7 +29,7 @@ from homoode_tf import command_line, data, models, training
 from homoode_tf.layers import DenseDynamics, HomoODE
 from homoode_tf.report.compare import curves, experiment, member_processes
 from homoode_tf.report.plot import run_report
-from homoode_tf.training.files.workdir import Workdir, plain
+from homoode_tf.training.files.workdir import Workdir, digest, plain
 from homoode_tf.training.settings import TrainingSettings
 from tests import slow
 
@@ -95,9 +95,10 @@ def place(small_run, tmp_path, monkeypatch):
     def train_members(members, *_):
         for member in members[:2]:
             member.workdir.mkdir(parents=True)
-            for name in ("result.json", "metrics.jsonl"):
-                shutil.copy(small_run / name, member.workdir)
-            Workdir(member.workdir).config.write_text(json.dumps(plain(member.config)))
+            shutil.copy(small_run / "metrics.jsonl", member.workdir)
+            folder = Workdir(member.workdir)
+            folder.config.write_text(json.dumps(plain(member.config)))
+            folder.write_result(Workdir(small_run).read_result(), digest(member.config))
             yield member, member.outcome()
 
     def again(config, workdir, *_, **options):

@@ -11,6 +11,7 @@ from typing import Any
 import tensorflow as tf
 
 from homoode_tf import extras
+from homoode_tf.checks import check_utf8
 from homoode_tf.data import arrays, catalog, folder, storage, tfds_source
 from homoode_tf.data.pipeline import DataInfo, ImageData
 from homoode_tf.data.settings import DataSettings, is_image_data
@@ -64,6 +65,7 @@ def load(
                 "give it where the data set is made"
             )
         return _with_its_own_figures(settings.dataset, settings)
+    check_utf8("dataset", settings.dataset)
     kind, _, rest = settings.dataset.partition(":")
     size = settings.image_size
     if kind == "folder":

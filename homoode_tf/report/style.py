@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from homoode_tf import extras
+from homoode_tf import disk, extras
 
 with extras.explaining():
     from matplotlib import colormaps, rc_context
@@ -37,8 +37,10 @@ def figure(path: str | os.PathLike, width: float, height: float) -> Iterator[Fig
     with rc_context(_STYLE):
         empty = Figure(figsize=(width, height), layout="constrained")
         yield empty
-        pathlib.Path(path).parent.mkdir(parents=True, exist_ok=True)
-        empty.savefig(path)
+        path = pathlib.Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with disk.replacing(path) as new:
+            empty.savefig(new, format="png")
 
 
 def colours(number: int) -> list[tuple]:

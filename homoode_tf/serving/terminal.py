@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import absl.logging
 
-from homoode_tf import disk, program
+from homoode_tf import disk, graph_errors, program
 from homoode_tf.errors import UserError
 
 # As a shell says it of a program that the signal has ended.
@@ -36,8 +36,9 @@ def run(module: str, command: Callable[[], int]) -> int:
 
     Returns:
         The exit status: the command's own; that of a `UserError`, which is 2 if the error has no
-        `exit_status`; 1 if the output cannot be written; 130 after Ctrl-C and 141 where who reads
-        the output has enough. Any other error is a mistake of ours, and goes on.
+        `exit_status`; 1 if the output, or a model on its way, cannot be written; 130 after
+        Ctrl-C and 141 where who reads the output has enough. Any other error is a mistake of ours,
+        and goes on.
     """
     # Notices about the machine, about how a model was saved and about each pass of a converter;
     # what matters is an error here.
@@ -54,9 +55,13 @@ def run(module: str, command: Callable[[], int]) -> int:
     except BrokenPipeError:  # As of `| head`.
         _discard_output()
         return _BROKEN_PIPE
-    except OSError as error:  # What cannot be read is a UserError, so this is a full disk.
+    except Exception as error:
+        # What cannot be read is a UserError, so this is a full disk, of whatever library.
+        if not isinstance(error, OSError) and not disk.is_full(error):
+            raise
         _discard_output()
-        reason, status = f"the output cannot be written: {disk.remedy(error)}", 1
+        told = disk.remedy(error, "" if isinstance(error, OSError) else graph_errors.reason(error))
+        reason, status = f"the output cannot be written: {told}", 1
     print(f"{program.name(module)}: {printable(reason)}", file=sys.stderr)
     return status
 

@@ -13,7 +13,7 @@ from absl import logging
 
 from homoode_tf.training.devices.strategy import explaining_a_lost_worker, largest_over_workers
 from homoode_tf.training.files.checkpoints import Record
-from homoode_tf.training.files.lock import exclusive
+from homoode_tf.training.files.lock import LockedError, exclusive
 from homoode_tf.training.files.workdir import Workdir, WorkdirError, flatten, plain
 from homoode_tf.training.interruption import Interrupted, Interruption
 from homoode_tf.training.non_finite import NonFiniteError
@@ -59,17 +59,19 @@ def train(
         What stands in `result.json`: dataset, model, parameters (without the initial point's),
         precision, initial_point_parameters, steps, examples_per_second (of training steps after
         the first), seconds (in all), validation_accuracy, test_accuracy, test_loss, test_examples,
-        class_names, nfe_forward and nfe_backward (means over the training steps of the last epoch),
-        peak_memory_mb.
+        class_names, nfe_forward and nfe_backward (means over the training steps of the last epoch,
+        None if all were skipped), peak_memory_mb, and skipped_steps where steps may be skipped.
 
     Raises:
         InvalidValueError: If the config or `profile_steps` is not allowed.
         DataNotFoundError: If the data set is not there.
-        WorkdirError: If the workdir is another config's, cannot be written, or its disk is full.
+        WorkdirError: If the workdir is another config's, holds what no run has made, cannot be
+            written, or its disk is full.
         LockedError: If another process trains in the workdir.
         CheckpointError: If a checkpoint cannot be written, if none can be read, if the best is
             damaged, or if one is another config's.
-        NonFiniteError: If the loss becomes non-finite, in training or in an evaluation.
+        NonFiniteError: If the loss becomes non-finite, in training or in an evaluation, or if all
+            steps were skipped because theirs was.
         StepError: If a step fails in another way.
         WorkerLostError: If another worker of the run has ended or cannot be reached.
         Interrupted: On SIGINT or SIGTERM, after a checkpoint was saved.
@@ -96,8 +98,9 @@ def train(
             folder.clean()
         record = run.restore_or_initialise()
         if run.is_chief:
-            folder.write_data(run.images.info)
+            # First: without it nothing tells that what else is written is this run's.
             folder.claim(config)
+            folder.write_data(run.images.info)
         clock.continue_from(record.clock)
         with (
             Interruption(largest_over_workers(run.strategy)) as interruption,
@@ -267,6 +270,8 @@ def _conclude(
     """Evaluates the best checkpoint on the test split and writes what the run leaves."""
     run.checkpoints.wait()
     run.wait_for_workers()
+    run.state.non_finite_steps.check_some_made(run.milestones.total_steps)
+    skipped = run.state.non_finite_steps.num_skipped
     last_epoch = run.state.epoch_metrics.means()
     best = run.checkpoints.restore_best(second_best)
     test = _evaluate(run, "test", interruption, progress)
@@ -286,12 +291,16 @@ def _conclude(
         "test_loss": test["loss"],
         "test_examples": test["examples"],
         "class_names": list(run.images.info.class_names),
-        "nfe_forward": round(last_epoch["nfe_forward"], 2),
-        "nfe_backward": round(last_epoch["nfe_backward"], 2),
+        **{
+            name: value if (value := last_epoch[name]) is None else round(value, 2)
+            for name in ("nfe_forward", "nfe_backward")
+        },
         "peak_memory_mb": round(clock.peak_memory_mb, 1),
     }
+    if run.state.may_skip:
+        result["skipped_steps"] = skipped
     if run.is_chief:
-        run.workdir.write_result(result)
+        run.workdir.write_result(result, run.origins[0])
     run.wait_for_workers()
     return result
 
@@ -299,8 +308,12 @@ def _conclude(
 def _result_of(folder: Workdir, config: ml_collections.ConfigDict) -> dict[str, Any] | None:
     """Opens the folder; returns what a complete run of this config left there, and says so."""
     folder.open(config)
-    result = None if folder.is_longer(config) else folder.read_result()
+    result = None if folder.is_longer(config) else folder.read_result(config)
     if result is not None:
+        if not folder.config.exists():
+            # Several workers may find so: one writes it.
+            with contextlib.suppress(LockedError), exclusive(folder.directory):
+                folder.claim(config)
         _say_complete(folder, result)
     return result
 

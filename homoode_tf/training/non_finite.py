@@ -8,6 +8,7 @@ from homoode_tf.errors import UserError
 POLICIES = ("stop", "skip")
 # A run that makes no step any more is over.
 _MOST_SKIPPED_IN_A_ROW = 50
+_HELP = "A smaller config.optimizer.learning_rate, a warm-up or config.optimizer.clip_norm may help"
 
 
 class NonFiniteError(UserError, RuntimeError):
@@ -53,6 +54,14 @@ class NonFiniteSteps:
         is_first = bad & (self.first_bad_step == 0)
         self.first_bad_step.assign(tf.where(is_first, step, self.first_bad_step))
 
+    def check_some_made(self, num_steps: int) -> None:
+        """Raises `NonFiniteError` if all of the run's steps were skipped: nothing is trained."""
+        if self.num_skipped >= num_steps:
+            raise NonFiniteError(
+                f"the loss or its gradient was non-finite in all {num_steps} steps of the run, so "
+                f"that nothing was trained. {_HELP}."
+            )
+
     def check(self) -> None:
         """Raises `NonFiniteError` if the run must stop."""
         bad = int(self.first_bad_step.numpy())
@@ -66,8 +75,4 @@ class NonFiniteSteps:
                 f"steps until step {bad}, or their solves failed"
             )
             hint = "."
-        raise NonFiniteError(
-            f"{what}; the checkpoints before it are kept. A smaller "
-            "config.optimizer.learning_rate, a warm-up or config.optimizer.clip_norm may help"
-            + hint
-        )
+        raise NonFiniteError(f"{what}; the checkpoints before it are kept. {_HELP}{hint}")

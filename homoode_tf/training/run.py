@@ -52,6 +52,7 @@ class Run:
         early_solver: Of the steps before `milestones.early_steps`; None where there are none.
         state: Everything that changes in training.
         evaluator: Evaluates the state's model.
+        origins: As given.
         checkpoints: Of the state.
 
     Raises:
@@ -69,6 +70,7 @@ class Run:
         origins: Sequence[str] = ("",),
     ):
         self.workdir = workdir
+        self.origins = origins
         self.strategy = strategies.create(strategy) if isinstance(strategy, str) else strategy
         self.is_chief = strategies.is_chief(self.strategy)
         chosen = precision.choose(settings.precision, self.strategy)

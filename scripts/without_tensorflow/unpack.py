@@ -51,8 +51,8 @@ def unpack(
         "training_seconds": seconds,
         "training_examples": float(step * run.settings.batch_size),
     }
-    folder.write_data(run.images.info)
     folder.claim(config)
+    folder.write_data(run.images.info)
     with MetricsWriter(folder.metrics, folder.events, 0) as metrics:
         for line in lines[:-1]:  # the last is written with its evaluation
             metrics.write(line["step"], {k: v for k, v in line.items() if k != "step"})

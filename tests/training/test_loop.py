@@ -222,6 +222,7 @@ def test_random_numbers_drawn_while_loading_data_change_nothing(
 
 
 def test_a_damaged_result_is_named(tmp_path):
+    Workdir(tmp_path).claim(fakes.config())
     (tmp_path / "result.json").write_text('{"dataset": "fake"}')
     with pytest.raises(WorkdirError, match=r"result\.json is damaged .*'steps'.*Remove it"):
         train(fakes.config(), tmp_path)
@@ -349,6 +350,39 @@ def test_a_validation_that_fails_is_left_out_where_steps_are(policy, failure):
             loop._validate(*parts)
 
 
+def skipping(monkeypatch, is_bad):
+    """Steps of which those are left out whose number `is_bad` says."""
+
+    def make(state, *_):
+        def step(_):
+            state.step.assign_add(1)
+            bad = is_bad(int(state.step))
+            finite = tf.constant(not bad)
+            state.non_finite_steps.count(state.step.value(), finite, tf.constant(True))
+            for sums in () if bad else (state.recent_metrics, state.epoch_metrics):
+                sums.add([1.0, 8.0, 8.0, 4.0, 0.0, 14.0, 20.0])
+
+        return step
+
+    monkeypatch.setattr(loop, "make_train_step", make)
+
+
+def test_a_run_that_left_all_steps_out_fails(tmp_path, monkeypatch):
+    skipping(monkeypatch, lambda _: True)
+    with pytest.raises(NonFiniteError, match="in all 20 steps of the run, so that nothing was"):
+        train(fakes.config(non_finite="skip"), tmp_path, strategy="one_device")
+    assert not (tmp_path / "result.json").exists()
+    assert all(line["loss"] is None and line["nfe_forward"] is None for line in lines(tmp_path))
+
+
+def test_steps_left_out_are_told_in_the_result(tmp_path, monkeypatch):
+    skipping(monkeypatch, lambda step: step > 15)  # the whole last epoch
+    result = train(fakes.config(non_finite="skip"), tmp_path, strategy="one_device")
+    assert (result["skipped_steps"], result["nfe_forward"]) == (5, None)
+    assert Workdir(tmp_path).read_result() == result
+    assert [line["loss"] is None for line in lines(tmp_path)][-2:] == [True, True]
+
+
 def test_a_failing_step_is_named(tmp_path, monkeypatch):
     def fail(*_):
         raise tf.errors.InvalidArgumentError(None, None, "the state is not finite at time 0.5")
@@ -437,6 +471,32 @@ def test_a_workdir_in_use_is_left_alone(tmp_path, do, uninterrupted):
         do(fakes.config(), workdir)
     left = {path.name for path in workdir.iterdir()} - {".lock"}
     assert sorted(left) == [name for name in before if name != ".lock"]
+
+
+def test_a_complete_run_is_that_of_its_own_config_even_without_config_json(uninterrupted, tmp_path):
+    whole, result = uninterrupted
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    before = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").unlink()
+    with pytest.raises(WorkdirError, match="another config"):
+        train(fakes.config(seed=5), tmp_path, strategy="one_device")
+    assert not (tmp_path / "config.json").exists()
+    assert train(fakes.config(), tmp_path, strategy="one_device") == result
+    assert json.loads((tmp_path / "config.json").read_text()) == before
+
+
+@pytest.mark.parametrize("named", ["claim", "write_data"])
+@pytest.mark.parametrize("error", [SystemExit, OSError])
+def test_a_run_that_ended_in_its_first_moments_begins_again(tmp_path, monkeypatch, named, error):
+    def fail(*_):
+        raise error("ended")
+
+    monkeypatch.setattr(Workdir, named, fail)
+    with pytest.raises(error, match="ended"):
+        train(fakes.config(epochs=1), tmp_path, strategy="one_device")
+    monkeypatch.undo()
+    fakes.install(monkeypatch.setattr)
+    train(fakes.config(epochs=1), tmp_path, strategy="one_device")
 
 
 def test_epochs_can_be_raised_again_and_again(uninterrupted, tmp_path, monkeypatch):

@@ -54,6 +54,6 @@ def _by_epoch(seeds, field, factor) -> dict[int, list[float]]:
     found = collections.defaultdict(lambda: collections.defaultdict(list))
     for seed, lines in enumerate(seeds):
         for line in lines:
-            if field in line:
+            if line.get(field) is not None:
                 found[line["epoch"]][seed].append(factor * line[field])
     return {epoch: [np.mean(v) for v in found[epoch].values()] for epoch in sorted(found)}

@@ -63,9 +63,9 @@ class Member:
             WorkdirError: If its folder was made by another config, or a file of it is damaged.
         """
         folder = Workdir(self.workdir)
-        if self.is_complete or folder.config.exists():
+        if folder.config.exists():
             folder.check(self.config)
-        if (result := folder.read_result()) is None:
+        if (result := folder.read_result(self.config)) is None:
             return read_json(self.failure) if self.failure.exists() else None
         for name in _JUDGED:
             value = result.get(name)

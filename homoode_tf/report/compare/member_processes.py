@@ -10,6 +10,7 @@ instead of the run's log.
 """
 
 import collections
+import contextlib
 import json
 import os
 import signal
@@ -55,7 +56,8 @@ def train(
 
     Raises:
         Interrupted: If this process or one of its own was interrupted. Whatever ends this generator
-            early interrupts all its processes, and each saves where it stands.
+            early interrupts all its processes, and each saves where it stands. So they do where
+            this process is killed.
         InvalidValueError: If jobs is below one or above the number of cores.
         WorkdirError: If the folder of any member was made by another config; nothing has run then.
     """
@@ -63,17 +65,19 @@ def train(
     for member in members:
         member.outcome()
     waiting, running = collections.deque(members), {}
-    with Interruption() as interruption:
+    with Interruption() as interruption, _pipe() as alive:
         try:
             while waiting or running:
                 interruption.check()
                 while waiting and shares:
                     member = waiting.popleft()
                     if member.is_complete:
+                        member.failure.unlink(missing_ok=True)  # of an attempt before
                         yield member, member.outcome()
                         continue
                     cores = shares.pop(0)
-                    running[_start(member, data_dir, cores, recipe)] = member, cores
+                    process = _start(member, data_dir, cores, recipe, alive)
+                    running[process] = member, cores
                 ended = [(p, *running.pop(p)) for p in list(running) if p.poll() is not None]
                 watch([member for member, _ in running.values()])
                 for process, member, cores in ended:
@@ -104,8 +108,23 @@ def _shares(jobs: int) -> list[list[int] | None]:
     return [cores[size * number : size * (number + 1)] for number in range(jobs)]
 
 
+@contextlib.contextmanager
+def _pipe() -> Iterator[int]:
+    """The end to read of a pipe that is open for writing as long as this process lives."""
+    read, write = os.pipe()
+    try:
+        yield read
+    finally:
+        os.close(read)
+        os.close(write)
+
+
 def _start(
-    member: Member, data_dir: str | None, cores: Sequence[int] | None, recipe: str | None
+    member: Member,
+    data_dir: str | None,
+    cores: Sequence[int] | None,
+    recipe: str | None,
+    alive: int,
 ) -> subprocess.Popen:
     member.workdir.mkdir(parents=True, exist_ok=True)
     member.failure.unlink(missing_ok=True)
@@ -123,7 +142,7 @@ def _start(
         # A session of its own: one Ctrl-C must not reach it twice, from the terminal and from here,
         # because the second one kills it.
         return subprocess.Popen(
-            command, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            command, stdin=alive, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
 
 

@@ -70,7 +70,8 @@ def of_runs(workdirs: Sequence[str | os.PathLike]) -> dict[str, Any]:
         raise InvalidValueError(f"a run can be compared once only, got {', '.join(names)}.")
     rows, datasets = {}, {}
     for name, folder in zip(names, folders, strict=True):
-        config, result = TrainingSettings.complete(folder.read_config()), folder.read_result()
+        config = TrainingSettings.complete(folder.read_config())
+        result = folder.read_result(folder.read_config())
         if result is None:
             raise WorkdirError(
                 f"workdir {folder.directory} holds no finished run: {folder.result} is missing. "
@@ -107,9 +108,10 @@ def _row(
         "by_seed": by_seed,
         "validation_accuracies": validation,
         "validation_mean": _mean(validation),
-        **{field: _mean([outcome[field] for outcome in complete]) for field in _MEANS},
-        "nfe_forward_whole": _mean([_mean_of_lines(c, "nfe_forward") for c in curves if c]),
-        "nfe_backward_whole": _mean([_mean_of_lines(c, "nfe_backward") for c in curves if c]),
+        # Null where a run skipped all steps of its last epoch.
+        **{f: _mean([o[f] for o in complete if o[f] is not None]) for f in _MEANS},
+        "nfe_forward_whole": _mean(_means_of_lines(curves, "nfe_forward")),
+        "nfe_backward_whole": _mean(_means_of_lines(curves, "nfe_backward")),
         "seconds_per_step": _mean([batch_size / speed for speed in speeds]),
         "failures": [o["failure"] for o in outcomes.values() if "failure" in o],
         "curves": curves,
@@ -144,12 +146,23 @@ def markdown_table(results: Mapping[str, Any], against: str | None = None) -> st
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def _mean_of_lines(lines: Sequence[Mapping[str, float]], field: str) -> float:
-    """The mean over steps: a line stands for the steps since the one before it."""
-    steps = [0, *(line["step"] for line in lines)]
-    weights = [after - before for before, after in itertools.pairwise(steps)]
-    total = sum(weight * line[field] for weight, line in zip(weights, lines, strict=True))
-    return total / steps[-1]
+def _means_of_lines(curves: Sequence[Sequence[Mapping[str, Any]]], field: str) -> list[float]:
+    """The mean over steps of each run; a line stands for the steps since the one before it.
+
+    One whose steps were all skipped has null; a run of nothing else has no mean.
+    """
+    means = []
+    for lines in curves:
+        steps = [0, *(line["step"] for line in lines)]
+        weights = [after - before for before, after in itertools.pairwise(steps)]
+        made = [
+            (weight, line[field])
+            for weight, line in zip(weights, lines, strict=True)
+            if line[field] is not None
+        ]
+        if made:
+            means.append(sum(w * value for w, value in made) / sum(w for w, _ in made))
+    return means
 
 
 def _mean(values: Sequence[float]) -> float | None:

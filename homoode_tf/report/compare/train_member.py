@@ -3,7 +3,9 @@
 
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 import ml_collections
@@ -29,5 +31,19 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(error.exit_status)
 
 
+def end_with_parent() -> None:
+    """Lets this process be stopped in order when the one that began it has ended, however it has.
+
+    That one holds the other end of the pipe that is the standard input, and writes nothing.
+    """
+
+    def watch() -> None:
+        if not os.read(0, 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 if __name__ == "__main__":
+    end_with_parent()
     main(sys.argv[1:])

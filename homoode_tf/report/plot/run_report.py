@@ -14,6 +14,7 @@ import ml_collections
 import numpy as np
 import tensorflow as tf
 
+from homoode_tf import disk
 from homoode_tf.checks import check_path
 from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason
@@ -68,7 +69,7 @@ class Report:
         except _EXPECTED as error:
             left_out = [f"{name}.png" for name in names if f"{name}.png" not in self.drawn]
             if left_out:
-                why = f"could not be drawn: {reason(error)}"
+                why = f"could not be drawn: {disk.remedy(error, reason(error))}"
                 self.failed.append(f"{' and '.join(left_out)} {why}")
 
 
@@ -118,7 +119,7 @@ def draw(
             with report.trying("confusion_matrix"):
                 _draw_confusion(run, report)
     text = json.dumps(report.numbers, default=_plain, allow_nan=False)
-    (report.folder / DIAGNOSTICS).write_text(text + "\n", encoding="utf-8")
+    disk.write_atomically(report.folder / DIAGNOSTICS, text + "\n")
     return report
 
 

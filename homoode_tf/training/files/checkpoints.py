@@ -2,6 +2,7 @@
 """Checkpoints that are whole or not there, and that say so when they are damaged."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -159,7 +160,11 @@ class Checkpoints:
             for path in (*new.iterdir(), new):
                 disk.sync(path)
             # A step that was saved before, when its evaluation was yet to be done, has a number.
-            numbers = [number for step, number in map(_order, self._paths()) if step == record.step]
+            numbers = [
+                number
+                for step, number in map(_order, _paths(self._directory))
+                if step == record.step
+            ]
             suffix = f".{max(numbers) + 1}" if numbers else ""
             new.rename(self._directory / f"step-{record.step:08d}{suffix}")
             disk.sync(self._directory)
@@ -186,7 +191,7 @@ class Checkpoints:
         if self._writes:
             for unfinished in self._directory.glob(f"{_UNFINISHED}*"):  # by a killed process
                 shutil.rmtree(unfinished, ignore_errors=True)
-        paths = self._paths()[::-1]
+        paths = _paths(self._directory)[::-1]
         for number, path in enumerate(paths):
             record = self._restore(path)
             if record is None:
@@ -225,6 +230,9 @@ class Checkpoints:
             if (record := self._restore(path)) is not None:
                 return record
             damaged.append(path)
+        if not all(path.exists() for path in damaged):
+            # A run that goes on has replaced it meanwhile.
+            return self.restore_best(second_best)
         if damaged and second_best:
             raise CheckpointError(
                 f"{len(damaged)} of {len(records)} checkpoints in {self._directory} are damaged, "
@@ -252,12 +260,14 @@ class Checkpoints:
                 yield record
 
     def _restore(self, path: pathlib.Path) -> Record | None:
-        """Sets all variables to a checkpoint's and returns its record; None if it is damaged."""
+        """Sets all variables to a checkpoint's; returns its record, or None if damaged or gone."""
         record = self._read(path, with_files=True)
         if record is not None:
             try:
                 self._checkpoint.read(str(path / _PREFIX)).assert_consumed()
             except (AssertionError, ValueError, tf.errors.OpError) as error:
+                if not path.exists():
+                    return None
                 raise CheckpointError(
                     f"checkpoint {path} is whole, but does not fit the model that the config "
                     f"describes: {reason(error)}"
@@ -267,11 +277,12 @@ class Checkpoints:
         return record
 
     def _read(self, path: pathlib.Path, with_files: bool = False) -> Record | None:
-        """Returns a checkpoint's record; None, with a warning, if it is damaged."""
+        """Returns a checkpoint's record; None if it is gone or, with a warning, damaged."""
         try:
             record, config = _read_manifest(path, with_files)
         except _DAMAGE as error:
-            logging.warning("Checkpoint %s is damaged (%s) and left out.", path, reason(error))
+            if path.exists():
+                logging.warning("Checkpoint %s is damaged (%s) and left out.", path, reason(error))
             return None
         if config not in (None, *self._configs):
             raise CheckpointError(
@@ -280,24 +291,36 @@ class Checkpoints:
             )
         return record
 
-    def _paths(self) -> list[pathlib.Path]:
-        """The checkpoints in the order in which they were written."""
-        if not self._directory.is_dir():
-            return []
-        found = [path for path in self._directory.iterdir() if _NAME.fullmatch(path.name)]
-        return sorted(found, key=_order)
-
     def _latest(self) -> list[pathlib.Path]:
-        """The same, of each step only the last."""
-        return list({_order(path)[0]: path for path in self._paths()}.values())
+        """The checkpoints in the order in which they were written, of each step only the last."""
+        return list({_order(path)[0]: path for path in _paths(self._directory)}.values())
 
     def _delete_unwanted(self) -> None:
         latest = self._latest()
         records = {path: self._read(path) for path in latest}
         damaged = [path for path, record in records.items() if record is None]
         best = _by_accuracy(records)[:1]
-        for path in set(self._paths()) - {*latest[-self._keep :], *best, *damaged}:
+        for path in set(_paths(self._directory)) - {*latest[-self._keep :], *best, *damaged}:
             disk.remove_folder(path, f"{_UNFINISHED}{uuid.uuid4().hex}")
+
+
+def made_by(directory: pathlib.Path) -> set[str | None]:
+    """Returns what tells the configs of the checkpoints in a folder, as `configs` of `Checkpoints`.
+
+    None stands for those of earlier versions, which do not tell; damaged ones are left out.
+    """
+    found = set()
+    for path in _paths(directory):
+        with contextlib.suppress(*_DAMAGE):
+            found.add(_read_manifest(path, with_files=False)[1])
+    return found
+
+
+def _paths(directory: pathlib.Path) -> list[pathlib.Path]:
+    """The checkpoints in a folder, in the order in which they were written."""
+    if not directory.is_dir():
+        return []
+    return sorted((p for p in directory.iterdir() if _NAME.fullmatch(p.name)), key=_order)
 
 
 def _order(path: pathlib.Path) -> tuple[int, int]:

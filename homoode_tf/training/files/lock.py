@@ -17,8 +17,10 @@ from homoode_tf import regular_file
 from homoode_tf.errors import UserError
 
 _LOCK = ".lock"
-# Beside the lock, because asking for a lock may empty its file.
-_HOLDER = ".lock-holder"
+# Beside the lock, because asking for a lock may empty its file. A killed process leaves it.
+HOLDER = ".lock-holder"
+# The command of a comparison's member holds its whole config.
+_LONGEST_HOLDER = 250
 _UNSUPPORTED = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
@@ -47,7 +49,7 @@ def exclusive(directory: pathlib.Path) -> Iterator[None]:
         no other process trains here
     """
     lock = filelock.FileLock(directory / _LOCK, timeout=0)
-    holder = directory / _HOLDER
+    holder = directory / HOLDER
     try:
         lock.acquire()
     except filelock.Timeout as error:
@@ -71,7 +73,8 @@ def exclusive(directory: pathlib.Path) -> Iterator[None]:
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         command = " ".join(sys.argv)
         text = f"process {os.getpid()} on {socket.gethostname()} since {since} ({command})"
-        holder.write_text(text, encoding="utf-8")
+        # Arguments may be bytes that are no UTF-8.
+        holder.write_text(text, encoding="utf-8", errors="backslashreplace")
         yield
     finally:
         holder.unlink(missing_ok=True)
@@ -84,4 +87,6 @@ def _read(holder: pathlib.Path) -> str:
     except (OSError, ValueError):
         text = ""
     # It has just begun, or ended, or cannot be read: it holds the lock all the same.
-    return text if text.startswith("process ") else "another process"
+    if not text.startswith("process "):
+        return "another process"
+    return text if len(text) <= _LONGEST_HOLDER else f"{text[:_LONGEST_HOLDER]} ...)"

@@ -5,16 +5,15 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import numbers
 import os
 import pathlib
 import re
-import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from homoode_tf import disk, regular_file
 from homoode_tf.checks import check_path
@@ -23,6 +22,7 @@ from homoode_tf.data.settings import is_image_data
 from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason
 from homoode_tf.models.saved import FILE_NAME
+from homoode_tf.training.files import checkpoints, ownership
 from homoode_tf.training.settings import TrainingSettings
 
 _ABSENT = "absent"
@@ -31,6 +31,10 @@ _SUM = "sha256"
 _DATA_FIELDS = [field.name for field in dataclasses.fields(DataInfo)]
 # The one of `config.json` with the epochs that the run had before they were raised.
 _BEFORE = "epochs_before"
+# The one of `result.json` with the digest of the config that made it.
+_MADE_BY = "config"
+# So much of the differences between two configs is told.
+_MOST_DIFFERENCES, _LONGEST_VALUE = 6, 80
 # What a folder's name holds of the changes to a recipe; more is told by a digest.
 _READABLE = re.compile(r"[\w.=+-]{1,60}")
 
@@ -77,7 +81,8 @@ class Workdir:
             config: The whole config; it may ask for more epochs than the run had.
 
         Raises:
-            WorkdirError: If the folder cannot be written, or was made by another config.
+            WorkdirError: If the folder cannot be written, was made by another config, or holds
+                what no run has made but would write over.
         """
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -89,6 +94,21 @@ class Workdir:
             ) from error
         if self.config.exists():
             self.check({**plain(config), **self._epochs()} if self.is_longer(config) else config)
+            return
+        if strangers := ownership.strangers(self.directory):
+            raise WorkdirError(
+                f"workdir {self.directory} holds {', '.join(strangers)}, which a run would write "
+                "over, and neither a config.json nor a checkpoint that would tell whose they are. "
+                "Move them away, or give another --workdir."
+            )
+        self._check_kinds()
+
+    def _check_kinds(self) -> None:
+        if wrong := ownership.wrong_kinds(self.directory):
+            raise WorkdirError(
+                f"in workdir {self.directory} {', '.join(wrong)}, which a run cannot write. Move "
+                "that away and give the same command again."
+            )
 
     def claim(self, config: Mapping[str, Any]) -> None:
         """Writes `config.json`, which makes the folder this config's.
@@ -107,7 +127,10 @@ class Workdir:
         """Returns whether a config asks for more epochs than the one that made the run."""
         there = self._epochs() if self.config.exists() else {}
         here = TrainingSettings.complete(config)
-        return any(here[name] > value for name, value in there.items())
+        # Anything may stand in somebody else's `config.json`.
+        return any(
+            isinstance(value, numbers.Real) and here[name] > value for name, value in there.items()
+        )
 
     def origins(self, config: Mapping[str, Any]) -> list[str]:
         """Returns the digests of the configs that may have made the checkpoints, its own first."""
@@ -124,10 +147,9 @@ class Workdir:
     def clean(self) -> None:
         """Removes what killed processes left; only for who holds the folder's lock."""
         disk.recover_folder(self.saved_model)
-        shutil.rmtree(self._new_saved_model, ignore_errors=True)
-        self._new_model.unlink(missing_ok=True)
-        for leftover in (*self.directory.glob("*.json*.new"), *self.directory.glob(".writable-*")):
-            leftover.unlink()
+        unfinished = [self.directory / name for name in ownership.UNFINISHED]
+        for leftover in (*unfinished, *self.directory.glob(".writable-*")):
+            disk.remove(leftover)
 
     def check(self, config: Mapping[str, Any]) -> None:
         """Checks that the folder was made by `config`, without changing anything.
@@ -136,22 +158,26 @@ class Workdir:
             config: The whole config.
 
         Raises:
-            WorkdirError: If there is no run, or one of another config; the message names each
-                field that differs with both values.
+            WorkdirError: If there is no run, or one of another config; the message names the first
+                fields that differ with both values.
         """
         # A field that was not there yet when the run began is as it was then: at its default.
         there = flatten(TrainingSettings.complete(self.read_config()))
         here = flatten(TrainingSettings.complete(plain(config)))
-        differences = [
-            f"{name} is {there.get(name, _ABSENT)} there and {here.get(name, _ABSENT)} here"
-            for name in sorted({*there, *here})
-            if there.get(name, _ABSENT) != here.get(name, _ABSENT)
+        there, here = (_with_absent(fields, {*there, *here}) for fields in (there, here))
+        names = sorted(name for name in there if there[name] != here[name])
+        told = [
+            f"{name} is {_short(there[name])} there and {_short(here[name])} here"
+            for name in names[:_MOST_DIFFERENCES]
         ]
-        if differences:
+        if left := len(names) - len(told):
+            told.append(f"and {left} more fields of {len(there)} differ")
+        if names:
             raise WorkdirError(
-                f"workdir {self.directory} was made by another config: {'; '.join(differences)}. "
+                f"workdir {self.directory} was made by another config: {'; '.join(told)}. "
                 "Give the config that made it, or another --workdir."
             )
+        self._check_kinds()
 
     def read_config(self) -> dict[str, Any]:
         """Returns the config that made the run, as JSON holds it.
@@ -192,30 +218,51 @@ class Workdir:
         except TypeError as error:
             raise WorkdirError(f"{self.data} cannot be read: {error}. {advice}") from error
 
-    def read_result(self) -> dict[str, Any] | None:
+    def read_result(self, config: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
         """Returns the result of a complete run, and None while there is none.
 
+        Args:
+            config: The config whose result it must be; None for any.
+
         Raises:
-            WorkdirError: If `result.json` is damaged.
+            WorkdirError: If `result.json` is damaged, or another config's.
         """
         if not self.result.exists():
             return None
-        return read_json(
+        values = read_json(
             self.result,
             "Remove it and give the training command again: it is written anew from the "
             "checkpoints.",
         )
+        made_by = values.pop(_MADE_BY, None)
+        if config is not None and not self._is_result_of(config, made_by):
+            missing = "" if self.config.exists() else " It may have had the missing config.json."
+            raise WorkdirError(
+                f"{self.result} was made by another config, or by none that is known.{missing} "
+                "Give the config that made it, or another --workdir."
+            )
+        return values
 
-    def write_result(self, result: Mapping[str, Any]) -> None:
-        """Writes `result.json`, which makes the run complete."""
-        _write_json(self.result, result)
+    def _is_result_of(self, config: Mapping[str, Any], made_by: str | None) -> bool:
+        own, *earlier = self.origins(config)
+        told = checkpoints.made_by(self.checkpoints) - {None}
+        # A result of an earlier version does not tell: its checkpoints, or else `config.json`, do.
+        if made_by is None and not told and not self.config.exists():
+            return False
+        return made_by in (None, own) and told <= {own, *earlier}
+
+    def write_result(self, result: Mapping[str, Any], made_by: str) -> None:
+        """Writes `result.json`, which makes the run complete; `made_by` is its config's digest."""
+        _write_json(self.result, {**result, _MADE_BY: made_by})
 
     @contextlib.contextmanager
     def explaining_a_full_disk(self) -> Iterator[None]:
         """Within this context a full disk is a `WorkdirError` that says what to do."""
         try:
             yield
-        except (OSError, tf.errors.OpError) as error:
+        except UserError:  # It has said so.
+            raise
+        except Exception as error:  # Libraries that write have errors of their own.
             if not disk.is_full(error):
                 raise
             raise WorkdirError(
@@ -228,12 +275,13 @@ class Workdir:
 
         The old one stays in place until the new one is whole and on the disk.
         """
-        shutil.rmtree(self._new_saved_model, ignore_errors=True)
+        disk.remove(self._new_saved_model)
         write(self._new_saved_model)
         disk.replace_folder(self._new_saved_model, self.saved_model)
 
     def replace_model(self, write: Callable[[pathlib.Path], None]) -> None:
         """Replaces `model.keras` in the same way."""
+        disk.remove(self._new_model)
         write(self._new_model)
         disk.replace_file(self._new_model, self.model)
 
@@ -264,7 +312,7 @@ def default_name(recipe: str, changes: Mapping[str, Any]) -> str:
         for name, value in sorted(changes.items())
     )
     if told and not _READABLE.fullmatch(told):
-        told = hashlib.sha256(told.encode()).hexdigest()[:8]
+        told = hashlib.sha256(os.fsencode(told)).hexdigest()[:8]
     return f"{recipe}-{told}" if told else recipe
 
 
@@ -289,6 +337,14 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[f"{prefix}{name}"] = json.dumps(value)
     return flat
+
+
+def _with_absent(fields: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    return {name: fields.get(name, _ABSENT) for name in names}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 def plain(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sums of metrics that stay on the device until somebody asks."""
 
+from typing import Any
+
 import tensorflow as tf
 
 FIELDS = (
@@ -32,16 +34,20 @@ class MetricSums:
         """Starts again from zero."""
         self.variable.assign(tf.zeros(len(FIELDS)))
 
-    def means(self) -> dict[str, float]:
-        """Returns the means: of loss and accuracy over examples, of the others over steps."""
+    def means(self) -> dict[str, Any]:
+        """Returns the means: of loss and accuracy over examples, of the others over steps.
+
+        A mean of nothing is None.
+        """
         steps, examples, loss, correct, *others = map(float, self.variable.numpy())
         return {
             "steps": int(steps),
             "examples": int(examples),
-            "loss": loss / max(examples, 1.0),
-            "accuracy": correct / max(examples, 1.0),
-            **{
-                name: total / max(steps, 1.0)
-                for name, total in zip(FIELDS[4:], others, strict=True)
-            },
+            "loss": _mean(loss, examples),
+            "accuracy": _mean(correct, examples),
+            **{name: _mean(total, steps) for name, total in zip(FIELDS[4:], others, strict=True)},
         }
+
+
+def _mean(total: float, number: float) -> float | None:
+    return total / number if number else None

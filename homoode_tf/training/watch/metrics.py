@@ -61,7 +61,8 @@ class MetricsWriter:
             kept = [line for line in read_metrics(path) if line["step"] <= step]
             write_atomically(path, "".join(json.dumps(line) + "\n" for line in kept))
         for file in events.rglob("*.tfevents.*"):
-            _remove_later_events(file, step)
+            if file.is_file():  # Reading a pipe might not end.
+                _remove_later_events(file, step)
         self._file = path.open("a", encoding="utf-8")
         self._events, self._train, self._validation = (
             tf.summary.create_file_writer(str(folder))
@@ -77,18 +78,20 @@ class MetricsWriter:
             for writer in (self._events, self._train, self._validation):
                 writer.close()
 
-    def write(self, step: int, metrics: Mapping[str, float]) -> None:
+    def write(self, step: int, metrics: Mapping[str, float | None]) -> None:
         """Writes one line, so that it is on disk when this returns.
 
         Args:
             step: The step that the metrics belong to.
-            metrics: Finite numbers under their names.
+            metrics: Finite numbers under their names; None for the mean of nothing.
         """
         if self._file is None:
             return
         self._file.write(json.dumps({"step": step, **metrics}) + "\n")
         self._file.flush()
         for name, value in metrics.items():
+            if value is None:
+                continue
             writer = self._validation if name.startswith(_VALIDATION) else self._train
             with writer.as_default(step=step):
                 tag = name.removeprefix(_VALIDATION)

@@ -2,6 +2,7 @@
 """What a person sees of a run."""
 
 import datetime
+import math
 import sys
 import threading
 import time
@@ -86,14 +87,16 @@ class Progress:
             self._bar.set_postfix_str("" if self._doing else self._metrics, refresh=False)
             self._bar.refresh()
 
-    def update(self, step: int, metrics: Mapping[str, float]) -> None:
+    def update(self, step: int, metrics: Mapping[str, float | None]) -> None:
         """Shows the metrics of a logged step.
 
         Args:
             step: Number of steps made.
-            metrics: At least `loss`, `accuracy`, `nfe_forward`, `nfe_backward`;
-                `validation_accuracy` where it was evaluated.
+            metrics: At least `loss`, `accuracy`, `nfe_forward`, `nfe_backward`, None where all
+                steps were skipped; `validation_accuracy` where it was evaluated.
         """
+        # A mean of nothing is shown as nan, and nowhere written so.
+        metrics = {name: math.nan if v is None else v for name, v in metrics.items()}
         text = (
             f"loss {metrics['loss']:.4f}, accuracy {metrics['accuracy']:.2%}, "
             f"NFE {metrics['nfe_forward']:.1f} + {metrics['nfe_backward']:.1f}"

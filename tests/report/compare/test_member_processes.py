@@ -3,7 +3,10 @@
 
 import json
 import os
+import pathlib
 import signal
+import subprocess
+import sys
 import time
 
 import keras
@@ -69,6 +72,9 @@ def test_what_is_complete_is_left_and_what_failed_is_tried_again(members):
         kept = [member.log.with_name("log.previous.txt").exists() for member in chosen]
         assert kept == [begun > 1, begun > 1, False]  # one attempt more, however many there were
     succeeds = Member("fail", 0, ml_collections.ConfigDict({"does": "succeed"}), chosen[0].workdir)
+    assert outcomes([succeeds])["fail"]["test_loss"] == 1.0
+    assert not succeeds.failure.exists()
+    succeeds.failure.write_text("{}")  # of an attempt while an earlier one still trained
     assert outcomes([succeeds])["fail"]["test_loss"] == 1.0
     assert not succeeds.failure.exists()
 
@@ -155,6 +161,47 @@ def test_an_interruption_reaches_all_processes_and_is_no_failure(members, monkey
     assert caught.value.exit_status == 128 + signal.SIGTERM
     assert chosen[0].log.read_text() == "wait\nis saved\n"
     assert not any(member.failure.exists() for member in chosen)
+
+
+ORPHAN = """
+import signal, sys, time
+from homoode_tf.report.compare.train_member import end_with_parent
+
+def stop(*_):
+    print("is saved", flush=True)
+    sys.exit()
+
+signal.signal(signal.SIGTERM, stop)
+end_with_parent()
+print("trains", flush=True)
+time.sleep(100)
+"""
+PARENT = """
+import pathlib, sys
+from homoode_tf.report.compare import member_processes
+from homoode_tf.report.compare.experiment import Member
+
+member_processes._PROGRAM = ("-c", sys.argv[1])
+next(member_processes.train([Member("a", 0, {}, pathlib.Path("a"))], None))
+"""
+
+
+@pytest.mark.slow
+def test_members_end_in_order_when_their_parent_is_killed(tmp_path):
+    root = pathlib.Path(__file__).resolve().parents[3]
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    log, deadline = tmp_path / "a" / "log.txt", time.monotonic() + 120
+
+    def wait_for(text):
+        while not (log.exists() and text in log.read_text()):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+    command = [sys.executable, "-c", PARENT, ORPHAN]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment) as parent:
+        wait_for("trains")
+        parent.kill()
+    wait_for("is saved")
 
 
 def test_leaving_early_ends_what_runs(members):

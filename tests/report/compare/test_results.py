@@ -160,3 +160,18 @@ def test_runs_that_cannot_be_compared(finished, tmp_path):
     (run / "result.json").unlink()
     with pytest.raises(ValueError, match=r"holds no finished run: .*result\.json is missing"):
         results.of_runs([run])
+
+
+def test_means_of_nothing_are_left_out(experiment):
+    member = experiment.members[0]
+    lines = [LINES[0], {**LINES[1], "nfe_forward": None, "nfe_backward": None}]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (member.workdir / "metrics.jsonl").write_text(text)
+    path = member.workdir / "result.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "nfe_forward": None}))
+    experiment.members = [member]
+    summary = results.summarise(experiment)
+    row = summary["models"]["a"]
+    assert (row["nfe_forward"], row["nfe_forward_whole"]) == (None, 13.0)
+    assert "13.0 + 12.0" in results.markdown_table(summary)
+    assert curves._by_epoch(row["curves"], "nfe_forward", 1.0) == {1: [13.0]}

@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Figures of numbers that a run rarely has. tests/plot/test_command.py draws those of real runs."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib", reason="the figures need pip install -e '.[plots]'")
 
 from homoode_tf.plot import Confusion, Projection, Series, SolveSummary
+from homoode_tf.report import style
 from homoode_tf.report.plot import figures
 from tests.report.plot.pictures import check_picture
 
@@ -24,6 +28,21 @@ def test_learning_curves_without_validation_or_with_a_loss_of_zero(tmp_path):
     }
     figures.learning_curves(tmp_path / "figure.png", curves)
     check_picture(tmp_path / "figure.png")
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_full_disk_leaves_the_figure_that_was_there(tmp_path, monkeypatch, there):
+    def fill(_, path, **__):
+        path.write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(style.Figure, "savefig", fill)
+    path = tmp_path / "figure.png"
+    if there:
+        path.write_text("good")
+    with pytest.raises(OSError, match="No space left"), style.figure(path, 2, 2):
+        pass
+    assert [p.read_text() for p in tmp_path.iterdir()] == ["good"] * there
 
 
 def test_evaluations_of_a_layer_without_a_backward_solve(tmp_path):

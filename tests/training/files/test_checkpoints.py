@@ -163,6 +163,25 @@ def test_a_damaged_best_checkpoint_is_an_error_unless_the_next_best_may_do(saver
         saver.checkpoints.restore_best(second_best=True)
 
 
+@pytest.mark.parametrize("when", ["_read", "_restore"])
+def test_a_best_checkpoint_that_a_live_run_replaces_meanwhile_is_no_damage(
+    saver, monkeypatch, warnings, when
+):
+    saver.save(1, accuracy=0.5)
+    look = getattr(Checkpoints, when)
+
+    def replace_first(self, path, *arguments, **options):
+        monkeypatch.setattr(Checkpoints, when, look)
+        other = Saver(saver.directory.parent, keep=1)
+        other.save(2, accuracy=0.7)
+        assert not path.exists()
+        return look(self, path, *arguments, **options)
+
+    monkeypatch.setattr(Checkpoints, when, replace_first)
+    assert saver.checkpoints.restore_best().step == 2
+    assert saver.value == 2 and "damaged" not in warnings.text
+
+
 def test_a_damaged_checkpoint_that_was_worse_is_no_matter(saver):
     saver.save(1, accuracy=0.7)
     saver.save(2, accuracy=0.5)

@@ -59,6 +59,15 @@ def test_a_holder_that_cannot_be_read_holds_the_lock_all_the_same(tmp_path, hold
         pass
 
 
+def test_who_holds_it_is_told_shortly_and_whatever_its_arguments_are(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["train.py", "--workdir=\udcff", "x" * 5000])
+    with exclusive(tmp_path):
+        assert "--workdir=\\udcff" in (tmp_path / ".lock-holder").read_text(encoding="utf-8")
+        with pytest.raises(LockedError, match=r"in use by process \d+ .*train.py") as caught:
+            exclusive(tmp_path).__enter__()
+    assert len(str(caught.value)) < 500
+
+
 def test_an_error_inside_gives_the_lock_back(tmp_path):
     with pytest.raises(KeyError), exclusive(tmp_path):
         raise KeyError

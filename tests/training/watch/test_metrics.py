@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
+import os
 
 import numpy as np
 import tensorflow as tf
 from google.protobuf import struct_pb2
 from PIL import Image
 
+from homoode_tf.training.watch.metric_sums import MetricSums
 from homoode_tf.training.watch.metrics import MetricsWriter, read_metrics
 
 
@@ -112,3 +114,24 @@ def test_metrics_of_earlier_versions_have_the_names_of_today(tmp_path):
     with MetricsWriter(path, tmp_path / "events", step=2) as metrics:
         metrics.write(4, {"added_loss": 0.25})
     assert [line["added_loss"] for line in map(json.loads, path.open())] == [0.5, 0.25]
+
+
+def test_what_is_no_file_among_the_events_is_left_alone(tmp_path):
+    events = tmp_path / "events"
+    (events / "x.tfevents.folder").mkdir(parents=True)
+    os.mkfifo(events / "x.tfevents.pipe")  # Reading it would wait for ever.
+    with MetricsWriter(tmp_path / "metrics.jsonl", events, step=0) as metrics:
+        metrics.write(1, {"loss": 1.0})
+    assert (events / "x.tfevents.pipe").exists()
+
+
+def test_the_mean_of_nothing_is_null_and_no_event(tmp_path):
+    with MetricsWriter(tmp_path / "metrics.jsonl", tmp_path / "events", step=0) as metrics:
+        metrics.write(3, {"loss": None, "epoch": 1})
+    assert read_metrics(tmp_path / "metrics.jsonl") == [{"step": 3, "loss": None, "epoch": 1}]
+    assert [value[1] for value in values_of(tmp_path / "events" / "train")] == ["epoch"]
+    sums = MetricSums("sums")
+    found = {name for name, value in sums.means().items() if value is None}
+    assert found == {"loss", "accuracy", "added_loss", "nfe_forward", "nfe_backward"}
+    sums.add([1.0, 2.0, 3.0, 1.0, 0.0, 7.0, 8.0])
+    assert (sums.means()["loss"], sums.means()["nfe_forward"]) == (1.5, 7.0)
