@@ -10,7 +10,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from homoode_tf import disk, program
+from homoode_tf import disk, empty_flags, program
 from homoode_tf.errors import InvalidValueError, UserError
 from homoode_tf.graph_errors import reason
 
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="N",
         help="test images whose trajectories are drawn (default: 8)",
     )
-    options = parser.parse_args(arguments)
+    options = empty_flags.parse(parser, arguments)
     try:
         from homoode_tf.report.plot.run_report import DIAGNOSTICS, draw
 

@@ -21,6 +21,7 @@ from typing import TextIO
 import numpy as np
 import tqdm
 
+from homoode_tf import empty_flags
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.serving import pretrained, terminal
 from homoode_tf.serving.predict import images, output
@@ -52,7 +53,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--background", choices=backgrounds, default=backgrounds[0], help=background)
     batch_size = "images at a time (default: %(default)s)"
     add("--batch_size", type=int, default=64, metavar="N", help=batch_size)
-    return parser.parse_args(arguments)
+    return empty_flags.parse(parser, arguments)
 
 
 def _classify(options: argparse.Namespace) -> int:
