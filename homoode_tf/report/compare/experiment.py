@@ -3,8 +3,6 @@
 
 import copy
 import dataclasses
-import math
-import numbers
 import os
 import pathlib
 from collections.abc import Sequence
@@ -13,7 +11,7 @@ from typing import Any
 import ml_collections
 
 from homoode_tf import data, models
-from homoode_tf.checks import check_choice, check_path
+from homoode_tf.checks import check_choice, check_number, check_path
 from homoode_tf.data import catalog
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.report.compare import fields
@@ -69,7 +67,9 @@ class Member:
             return read_json(self.failure) if self.failure.exists() else None
         for name in _JUDGED:
             value = result.get(name)
-            if not (isinstance(value, numbers.Real) and math.isfinite(value)):
+            try:
+                check_number(name, value)
+            except InvalidValueError:
                 return {"failure": f"it ended with {name} = {value}, which is no finite number"}
         return result
 
