@@ -42,6 +42,7 @@ LAYERS = {
 _CHANNELS_END = 2**14
 # The adjoint's is a multiple, which a float32 must hold as well.
 _LARGEST_TOLERANCE = 1e30
+_OF_AN_ODE = ("kinetic_weight", "error_weight", "final_time_spread")
 
 
 def _identify(name: str, value: Any, kind: Any, names: Iterable[str]) -> Any:
@@ -162,6 +163,13 @@ class ModelSettings(Settings):
             # Of states in float32, which they are under every precision.
             share = tolerances.OF_RESOLUTION if issubclass(kind, ODELayer) else 1
             check_tolerances(self.rtol, self.atol, np.float32, share)
+        if kind is DEQ:
+            for name in _OF_AN_ODE:
+                if getattr(self, name):
+                    raise InvalidValueError(
+                        f"{name} must be 0 with a deq, which has no path in time, got "
+                        f"{getattr(self, name)!r}."
+                    )
         channels = self.channels
         if channels % self.groups:
             raise InvalidValueError(f"groups must divide channels={channels}, got {self.groups}.")

@@ -144,3 +144,11 @@ class TrainingSettings(DataSettings):
     initial_point: InitialPointSettings = group(InitialPointSettings)
     early_solver: EarlySolverSettings = group(EarlySolverSettings)
     weight_averaging: WeightAveragingSettings = group(WeightAveragingSettings)
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.whitened_stem and self.init_from:
+            raise InvalidValueError(
+                f"whitened_stem must be False with init_from={self.init_from!r}, from which the "
+                "stem's weights come."
+            )

@@ -121,6 +121,12 @@ FIELDS = (
     Field("model.solver", ("dopri5", "newton"), ("'dopri5'",), _DEQ),
     Field("model.gradient", ("implicit",), ("'implicit'",), _ODE),
     Field("model.gradient", ("backprop", "adjoint"), ("'checkpoint'",), _DEQ),
+    # What would have no effect.
+    Field("whitened_stem", ("True",), ("True",), [{"init_from": "digits"}]),
+    *(
+        Field(f"model.{name}", ("0.1",), ("0.1",), _DEQ)
+        for name in ("kinetic_weight", "error_weight", "final_time_spread")
+    ),
 )
 _UNRESOLVED = ({"model.rtol": "1e-30"}, {"model.atol": "1e-30"})
 FIELDS = (

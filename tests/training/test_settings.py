@@ -119,3 +119,19 @@ def test_tolerances_that_float32_cannot_resolve_are_refused(model, tolerance):
         TrainingSettings.from_config({"dataset": "fake", "model": {**model, **both}})
     for one in both:  # the other decides
         TrainingSettings.from_config({"dataset": "fake", "model": {**model, one: tolerance}})
+
+
+@pytest.mark.parametrize("name", ["kinetic_weight", "error_weight", "final_time_spread"])
+def test_what_a_deq_has_no_use_for_is_refused(name):
+    config = {"dataset": "fake", "model": {"layer": "deq", **ANDERSON, name: 0.1}}
+    with pytest.raises(InvalidValueError, match=rf"config\.model\.{name} must be 0 with a deq"):
+        TrainingSettings.from_config(config)
+    config["model"] = {name: 0.1}
+    TrainingSettings.from_config(config)
+
+
+def test_a_stem_is_whitened_or_comes_from_another_run():
+    with pytest.raises(
+        InvalidValueError, match=r"config\.whitened_stem must be False with init_fr"
+    ):
+        TrainingSettings.from_config({**SMALLEST, "whitened_stem": True, "init_from": "digits"})
