@@ -48,6 +48,31 @@ def check_number(
     _check(name, value, "a number", numbers.Real, _LARGEST_NUMBER, limits, optional)
 
 
+def check_single_number(name: str, value: Any, **limits: Any) -> None:
+    """Refuses what is no number within the limits once it is a float32, as 0.99999999999 below 1.
+
+    Args:
+        name: As of `check_number`.
+        value: Its value.
+        **limits: The same as of `check_number`.
+
+    Raises:
+        InvalidTypeError: If the value is no number.
+        InvalidValueError: If it is outside the limits, or is rounded to one that it must not reach.
+    """
+    check_number(name, value, **limits)
+    rounded = float(np.float32(value))
+    if abs(rounded) < np.finfo(np.float32).tiny:
+        rounded = 0.0  # as TensorFlow's operations take it
+    try:
+        check_number(name, rounded, **limits)
+    except InvalidValueError:
+        raise InvalidValueError(
+            f"{name} must be {in_words('a number', **limits)}, got {_given(value)}, which is "
+            f"{rounded:g} in float32."
+        ) from None
+
+
 def numbers_of(name: str, values: Any) -> list[float]:
     """Returns what is a list, array or tensor of numbers, as a list of them.
 

@@ -52,7 +52,7 @@ def setting(
         check, allowed = checks.check_flag, "True or False"
     elif check is None:
         is_integer = isinstance(default, int)
-        check = checks.check_integer if is_integer else checks.check_number
+        check = checks.check_integer if is_integer else checks.check_single_number
         check = functools.partial(check, **bounds)
         allowed = checks.in_words("an integer" if is_integer else "a number", **bounds)
     metadata = {"meaning": meaning, "check": check, "allowed": allowed}

@@ -23,7 +23,7 @@ from typing import Any
 from absl import flags
 from ml_collections import config_flags
 
-from homoode_tf import command_line, training
+from homoode_tf import command_line, empty_flags, training
 from homoode_tf.training.devices import determinism, strategy
 from homoode_tf.training.files.workdir import default_name
 from homoode_tf.training.settings import TrainingSettings
@@ -52,7 +52,6 @@ _INIT_FROM = flags.DEFINE_string(
     "The same as --config.init_from: a run, a .keras file or pretrained weights to start from.",
     FLAGS,
 )
-flags.register_validator("workdir", lambda value: value != "", "It must not be empty.", FLAGS)
 _MODE = flags.DEFINE_enum("mode", "train", list(_MODES), "What to do.", FLAGS)
 _STRATEGY = flags.DEFINE_enum("strategy", "auto", strategy.NAMES, "Which devices to use.", FLAGS)
 _DETERMINISTIC = flags.DEFINE_bool(
@@ -77,6 +76,7 @@ flags.register_multi_flags_validator(
     "--profile_steps is for --mode=train alone.",
     FLAGS,
 )
+empty_flags.refuse(FLAGS)
 
 
 def main() -> None:

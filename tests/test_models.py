@@ -152,6 +152,15 @@ def test_a_stem_of_any_length_brings_any_size_to_a_state(pixels, strides, state)
         models.Stem(2, [2] * 9)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("traced", [False, True])
+def test_no_images_have_no_answers(tiny, dtype, training, traced):
+    call = tf.function(tiny, autograph=False) if traced else tiny
+    logits = call(tf.zeros([0, 8, 8, 1], dtype), training=training)
+    assert logits.shape == (0, 10) and logits.dtype == tf.float32
+
+
 def test_keras_file_round_trip(tiny, tmp_path):
     batch = images(3, 8, 8, 1)
     tiny.save(tmp_path / "model.keras")

@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from homoode_tf import disk
+from homoode_tf import disk, empty_flags
 from homoode_tf.data import catalog, storage
 from homoode_tf.errors import UserError
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--data_dir", metavar="DIR", help="where they are kept (default: ~/tensorflow_datasets)"
     )
-    options = parser.parse_args(arguments)
+    options = empty_flags.parse(parser, arguments)
     for name in options.names:
         try:
             storage.check_name(name)

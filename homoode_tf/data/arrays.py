@@ -3,10 +3,11 @@
 
 from __future__ import annotations
 
+import collections
 import os
 import struct
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,16 @@ from homoode_tf.graph_errors import reason
 
 _KEYS = "x_train, y_train, x_test, y_test (and x_validation, y_validation, class_names)"
 _CHUNK = 1024
+# So many may be without an image in a small set.
+_MANY_CLASSES = 1000
 
 
 def open_npz(path: str, image_size: Sequence[int]) -> Source:
     """Opens a file of `np.savez(FILE, x_train=..., y_train=..., x_test=..., y_test=...)`.
 
     `x_*` are uint8 (n, height, width) or (n, height, width, channels), `y_*` integers (n,) from 0.
-    `x_validation`, `y_validation` and `class_names` may be there; the test arrays may be absent.
+    `x_validation`, `y_validation` and `class_names` may be there; the test arrays may be absent, or
+    without any image.
 
     Args:
       path: The file.
@@ -57,9 +61,12 @@ def open_npz(path: str, image_size: Sequence[int]) -> Source:
                     f"{name} lacks {', '.join(sorted(absent))}; its arrays must be {_KEYS}, "
                     f"found {', '.join(sorted(members)) or 'none'}"
                 )
-            headers[split] = _header(name, x, path, members[x])
-            labels[split] = check_labels(f"{y} of {name}", arrays[y], headers[split][0][0])
-        given = arrays["class_names"] if "class_names" in members else ()
+            header = _header(name, x, path, members[x])
+            found = check_labels(f"{y} of {name}", _read(arrays, y), header[0][0])
+            # Without an image it is no split.
+            if found.size or split == "train":
+                headers[split], labels[split] = header, found
+        given = _read(arrays, "class_names") if "class_names" in members else ()
     except FileNotFoundError:
         raise InvalidValueError(f"{name}: there is no such file") from None
     except InvalidValueError:
@@ -69,7 +76,7 @@ def open_npz(path: str, image_size: Sequence[int]) -> Source:
         raise InvalidValueError(
             f"{name} is no file of np.savez with the arrays {_KEYS}: {text}"
         ) from None
-    names = _class_names(name, given, labels.values())
+    names = _class_names(name, given, labels)
     shapes = {shape[1:] for shape, _ in headers.values()}
     if len(shapes) > 1:
         raise InvalidValueError(f"the images of {name} have several shapes: {sorted(shapes)}")
@@ -83,6 +90,13 @@ def open_npz(path: str, image_size: Sequence[int]) -> Source:
         splits[split] = _split(arrays, f"x_{split}", labels[split], own, places, shape)
     fingerprint = " ".join(f"{key}:{members[key].CRC:08x}" for key in sorted(members))
     return Source(name, shape, names, splits, fingerprint=fingerprint)
+
+
+def _read(arrays: Any, key: str) -> np.ndarray:
+    try:
+        return arrays[key]
+    except ValueError as error:
+        raise ValueError(f"{key}: {error}") from None
 
 
 def _header(name: str, key: str, path: str, member: zipfile.ZipInfo) -> tuple[tuple, int | None]:
@@ -146,7 +160,7 @@ def read_datasets(
             raise InvalidValueError(f"{what} has images of another shape than train, {shape}")
         images, labels[split] = _read_dataset(what, dataset, shape, megabytes)
         splits[split] = _of_arrays(images, labels[split])
-    return Source(name, shape, _class_names(name, class_names, labels.values()), splits)
+    return Source(name, shape, _class_names(name, class_names, labels), splits)
 
 
 def _of_arrays(images: np.ndarray, labels: np.ndarray) -> Split:
@@ -192,8 +206,37 @@ def _read_dataset(
     return np.concatenate(images), check_labels(f"the labels of {what}", np.concatenate(labels))
 
 
-def _class_names(name: str, names: Any, labels: Any) -> tuple[str, ...]:
-    number = 1 + max(int(some.max(initial=-1)) for some in labels)
+def _class_names(name: str, given: Any, labels: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    names = _texts(f"class_names of {name}", given)
+    number, images = 1 + max(int(some.max(initial=-1)) for some in labels.values()), labels["train"]
     if 0 < len(names) < number:
         raise InvalidValueError(f"{name} has {len(names)} class_names, but labels to {number - 1}")
-    return check_classes(name, [str(text) for text in names] or [str(k) for k in range(number)])
+    if not names and number > max(_MANY_CLASSES, len(images)):
+        raise InvalidValueError(
+            f"{name} has labels to {number - 1}, but {len(images)} images to train on: labels must "
+            "be classes 0, 1, ... and no ids; if they are classes, give class_names"
+        )
+    return check_classes(name, names or [str(k) for k in range(number)])
+
+
+def _texts(what: str, given: Any) -> list[str]:
+    """Returns an array of texts as a list of them."""
+    try:
+        names = np.asarray(given)
+        names = names[:, 0] if names.ndim == 2 and names.shape[1] == 1 else names
+        if names.ndim != 1 or not (names.dtype.kind in "USiu" or names.size == 0):
+            raise InvalidTypeError(
+                f"{what} must be texts of shape (n,), got {names.dtype} of shape {names.shape}"
+            )
+        # As text, bytes would be "b'...'".
+        texts = [n.decode() if isinstance(n, bytes) else str(n) for n in names.tolist()]
+    except InvalidTypeError:
+        raise
+    except ValueError as error:  # Lists of several lengths, bytes that are no UTF-8.
+        raise InvalidTypeError(f"{what} must be texts of shape (n,): {error}") from None
+    for text, times in collections.Counter(texts).items():
+        if not text.strip() or not text.isprintable():
+            raise InvalidValueError(f"{what} must be readable texts, got {text!r}")
+        if times > 1:
+            raise InvalidValueError(f"{what} must differ from each other, got {text!r} twice")
+    return texts

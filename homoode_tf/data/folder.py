@@ -175,16 +175,22 @@ def _list(folder: str) -> tuple[list[_File], list[tuple[str, str]], list[str]]:
     else:
         roots, notes = [("train", "")], []
     files, folders, others = [], [], []
+    for place in sorted({"", *(root for _, root in roots)}):
+        notes += [
+            f"link {os.path.join(place, entry.name)!r} leads nowhere"
+            for entry in os.scandir(os.path.join(folder, place))
+            if not os.path.exists(entry.path) and not entry.name.startswith(".")
+        ]
     for split, root in roots:
         for label in _subfolders(os.path.join(folder, root)):
             folders.append((split, label))
             for entry in os.scandir(os.path.join(folder, root, label)):
                 path = os.path.join(root, label, entry.name)
-                if entry.name.startswith(".") or entry.is_dir():
+                if entry.name.startswith(".") or os.path.isdir(entry.path):
                     continue
                 if entry.name.lower().endswith(SUFFIXES):
                     # A link that leads nowhere is named with the damaged files.
-                    size = entry.stat().st_size if entry.is_file() else 0
+                    size = entry.stat().st_size if os.path.isfile(entry.path) else 0
                     files.append(_File(split, label, path, size))
                 else:
                     others.append(path)
@@ -198,7 +204,8 @@ def _subfolders(folder: str) -> list[str]:
     names = sorted(
         entry.name
         for entry in os.scandir(folder)
-        if entry.is_dir() and not entry.name.startswith(".")
+        # Of a link to itself `entry.is_dir()` is an error.
+        if os.path.isdir(entry.path) and not entry.name.startswith(".")
     )
     for name in names:
         if not name.isprintable() or name.encode("utf-8", "replace") != os.fsencode(name):

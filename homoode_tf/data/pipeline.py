@@ -305,7 +305,9 @@ class ImageData:
 
 def _divide(source: Source, settings: DataSettings) -> dict[str, tuple[str, np.ndarray]]:
     """Returns for each part the split that it is taken from, and which images of it."""
-    total = source.splits["train"].size
+    total = source.splits["train"].size if "train" in source.splits else 0
+    if not total:
+        raise InvalidValueError(f"the train split of {source.name} holds no images")
     # RandomState and not default_rng: its stream is frozen for good.
     order, parts = np.random.RandomState(_VALIDATION_SEED).permutation(total), {}
     for part in _EVALUATION_SPLITS:

@@ -15,6 +15,8 @@ from homoode_tf.errors import InvalidTypeError, InvalidValueError
 
 # Of an image's height and width.
 SMALLEST, LARGEST = 8, 512
+# More than any set has; beyond, a matrix of classes by classes would fill the memory.
+_CLASSES_END = 2**15
 WAYS = (
     "one's own images go by folder:PATH (class-named subfolders), npz:FILE or tfds:NAME "
     "(docs/own_data.md)"
@@ -147,6 +149,10 @@ def check_labels(name: str, labels: Any, size: int | None = None) -> np.ndarray:
         raise InvalidValueError(f"{name} has {labels.size} labels for {size} images")
     if labels.size and labels.min() < 0:
         raise InvalidValueError(f"{name} must be classes 0, 1, ..., got {labels.min()}")
+    if labels.size and labels.max() >= _CLASSES_END:
+        raise InvalidValueError(
+            f"{name} must be classes 0, 1, ... below {_CLASSES_END}, and no ids, got {labels.max()}"
+        )
     return labels.astype(np.int64)
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import glob
 import io
 import os
@@ -12,7 +13,7 @@ import shlex
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -99,6 +100,7 @@ def open_prepared(name: str, data_dir: str | os.PathLike | None) -> tfds.core.Da
     if found is not None:
         return found
     if name != "digits":
+        _check_known(name)
         raise DataNotFoundError(_how_to_fetch(name, data_dir, resolved))
     try:
         return prepare(name, data_dir)
@@ -223,6 +225,38 @@ def check_name(name: str) -> None:
         catalog.find(name)
 
 
+def _check_form(name: str) -> None:
+    """Refuses, with an `InvalidValueError`, what TFDS cannot take for a name."""
+    from tensorflow_datasets.core import naming
+
+    try:
+        naming.parse_builder_name_kwargs(name.removeprefix(PREFIX))
+    except ValueError:
+        raise InvalidValueError(
+            f"{name!r} is no name of a data set: expected {PREFIX}NAME, as TFDS lists them, with "
+            "/CONFIG or :1.0.0, a version, behind it if need be"
+        ) from None
+
+
+def _check_known(name: str) -> None:
+    """Refuses, with an `InvalidValueError`, what TFDS could not make either."""
+    import tensorflow_datasets as tfds
+
+    wanted = re.split("[/:]", name.removeprefix(PREFIX))
+    known = [*catalog.names(), *tfds.list_builders(with_community_datasets=False)]
+    # Before a colon that is no version's stands whose it is: of those nothing is known here.
+    is_others = len(wanted) > 1 and f"{wanted[0]}:{wanted[1]}" in name and wanted[1].isidentifier()
+    if wanted[0] not in known and not is_others:
+        raise _unknown(name, known)
+
+
+def _unknown(name: str, known: Sequence[str] = ()) -> InvalidValueError:
+    wanted = name.removeprefix(PREFIX)
+    near = difflib.get_close_matches(wanted, known, n=1)
+    hint = f". Did you mean {PREFIX}{near[0]}?" if near else "; tfds.list_builders() lists them"
+    return InvalidValueError(f"TFDS knows no data set {wanted!r}{hint}")
+
+
 def _source_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
     """The builder that can make the data set."""
     import tensorflow_datasets as tfds
@@ -233,9 +267,7 @@ def _source_builder(name: str, data_dir: str) -> tfds.core.DatasetBuilder:
     try:
         return tfds.builder(name.removeprefix(PREFIX), data_dir=data_dir, try_gcs=False)
     except tfds.core.registered.DatasetNotFoundError:
-        raise InvalidValueError(
-            f"TFDS knows no data set {name.removeprefix(PREFIX)!r}; tfds.list_builders() lists them"
-        ) from None
+        raise _unknown(name) from None
 
 
 def _open(name: str, data_dir: str) -> tfds.core.DatasetBuilder | None:
@@ -243,6 +275,7 @@ def _open(name: str, data_dir: str) -> tfds.core.DatasetBuilder | None:
     import tensorflow_datasets as tfds
 
     wanted = name.removeprefix(PREFIX)
+    _check_form(name)
     if wanted == "digits":
         from homoode_tf.data.digits import Digits
 
@@ -257,6 +290,11 @@ def _open(name: str, data_dir: str) -> tfds.core.DatasetBuilder | None:
         raise
     except Exception as error:  # Damaged files bring about errors of any type.
         reason = " ".join(str(error).split()) or type(error).__name__
+        if "://" in data_dir:  # where a network or an address that fails is likelier than damage
+            raise OSError(
+                f"data set {name!r} cannot be read from data_dir {data_dir!r}: see that the "
+                f"address is right and can be reached, or copy it to this machine ({reason})"
+            ) from error
         raise OSError(
             f"the description of data set {name!r} in {data_dir!r} is damaged ({reason}); delete "
             "it there and prepare the data set again"

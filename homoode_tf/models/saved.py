@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import zipfile
 
 import keras
 
@@ -47,7 +48,21 @@ def load(source: str | os.PathLike) -> keras.Model:
     try:
         return keras.saving.load_model(path)
     except Exception as error:  # Damaged files bring about errors of any type.
+        if not _is_whole(path):
+            raise InvalidValueError(
+                f"{path} is damaged, it is not what was written. A run's training command writes "
+                "it anew with --mode=export."
+            ) from error
         raise InvalidValueError(
             f"{path} holds no readable Keras model: {reason(error)}. Parts of your own must be "
             "registered with Keras (keras.saving.register_keras_serializable) and imported first."
         ) from error
+
+
+def _is_whole(path: pathlib.Path) -> bool:
+    """Whether a `.keras` file is the archive that was written, by the sums within it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.testzip() is None
+    except Exception:  # of any type, too
+        return False

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow_probability as tfp
 
 from homoode_tf import identifiers, solvers
-from homoode_tf.checks import check_choice
+from homoode_tf.checks import check_choice, check_tolerances
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers import (
     DEQ,
@@ -26,6 +27,7 @@ from homoode_tf.layers import (
 from homoode_tf.models.stem import STRIDES, check_strides
 from homoode_tf.settings import Settings, count, fraction, not_negative, positive, setting
 from homoode_tf.solvers import fixed_point
+from homoode_tf.solvers.ode import tolerances
 
 DYNAMICS = {"conv": ConvDynamics, "timed_conv": TimedConvDynamics}
 LAYERS = {
@@ -38,6 +40,9 @@ LAYERS = {
 }
 # More than any network has; beyond, its kernels would fill the memory before an error came.
 _CHANNELS_END = 2**14
+# The adjoint's is a multiple, which a float32 must hold as well.
+_LARGEST_TOLERANCE = 1e30
+_OF_AN_ODE = ("kinetic_weight", "error_weight", "final_time_spread")
 
 
 def _identify(name: str, value: Any, kind: Any, names: Iterable[str]) -> Any:
@@ -107,8 +112,8 @@ class ModelSettings(Settings):
         allowed=_of_both(solvers.GRADIENTS, fixed_point.MODES),
     )
     initial_point: Any = _part("learned", "Where a homoode or a deq starts.", initial_point.names())
-    rtol: float = positive(1e-3, "Relative tolerance of the solver.")
-    atol: float = positive(1e-3, "Absolute tolerance of the solver.")
+    rtol: float = positive(1e-3, "Relative tolerance of the solver.", at_most=_LARGEST_TOLERANCE)
+    atol: float = positive(1e-3, "Absolute tolerance of the solver.", at_most=_LARGEST_TOLERANCE)
     final_time: float = positive(1.0, "End of the ODE's time.")
     step_control: str = setting(
         "batch",
@@ -154,6 +159,17 @@ class ModelSettings(Settings):
         checks = next(checks for base, checks in _CHECKS.items() if issubclass(kind, base))
         for name, check in checks.items():
             check(name, getattr(self, name))
+        if issubclass(kind, ODELayer | DEQ):
+            # Of states in float32, which they are under every precision.
+            share = tolerances.OF_RESOLUTION if issubclass(kind, ODELayer) else 1
+            check_tolerances(self.rtol, self.atol, np.float32, share)
+        if kind is DEQ:
+            for name in _OF_AN_ODE:
+                if getattr(self, name):
+                    raise InvalidValueError(
+                        f"{name} must be 0 with a deq, which has no path in time, got "
+                        f"{getattr(self, name)!r}."
+                    )
         channels = self.channels
         if channels % self.groups:
             raise InvalidValueError(f"groups must divide channels={channels}, got {self.groups}.")

@@ -103,7 +103,9 @@ class TrainingSettings(DataSettings):
     epochs: float = positive(300.0, "Passes over the training images; a part of one is allowed.")
     seed: int = not_negative(0, "Of the weights, the dropout masks and the order of the data.")
     whitened_stem: bool = setting(
-        False, "Whether the first convolution starts as a whitening of the images' patches."
+        False,
+        "Whether the first convolution starts as a whitening of the images' patches; with "
+        "`init_from` it starts as there.",
     )
     label_smoothing: float = fraction(0.0, "Share of the target that is spread over all classes.")
     log_every_steps: int = count(50, "Steps between two lines of metrics.")

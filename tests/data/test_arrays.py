@@ -126,6 +126,21 @@ def test_a_file_that_was_changed_is_noticed_when_a_run_goes_on(arrays, npz, tmp_
         ({"x_train": np.zeros((20, 8, 9), np.uint8)}, "several shapes"),
         ({"x_train": np.array([object()] * 20)}, "x_train of .* must be uint8.*got object"),
         ({"class_names": ["a"]}, "has 1 class_names, but labels to 1"),
+        ({"class_names": ["a", "a"]}, "class_names of .* must differ .*got 'a' twice"),
+        ({"class_names": ["a", " "]}, "class_names of .* must be readable texts, got ' '"),
+        ({"class_names": ["a", "b\nc"]}, "class_names of .* must be readable texts"),
+        ({"class_names": "ab"}, r"class_names of .* must be texts of shape \(n,\), got <U2 of"),
+        ({"class_names": [["a", "b"]] * 2}, r"class_names of .* of shape \(2, 2\)"),
+        ({"class_names": [0.5, 1.5]}, "class_names of .* must be texts"),
+        ({"class_names": [b"\xff", b"a"]}, "class_names of .* must be texts"),
+        ({"class_names": np.array(["a", None])}, "class_names: Object arrays"),
+        ({"y_train": np.arange(20) + 2_000_000}, "y_train of .* and no ids, got 2000019"),
+        ({"y_train": np.full(20, 2**63, np.uint64)}, "y_train of .* and no ids"),
+        ({"y_test": np.full(8, 20231)}, "labels to 20231, but 20 images to train on"),
+        (
+            {"x_train": np.zeros((0, 8, 8), np.uint8), "y_train": np.arange(0)},
+            "the train split of .* holds no images",
+        ),
     ],
 )
 def test_arrays_that_cannot_be_used(tmp_path, changed, message):
@@ -139,6 +154,33 @@ def test_arrays_that_cannot_be_used(tmp_path, changed, message):
         data.load(f"npz:{tmp_path / 'own.npz'}")
     assert "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["own.npz"]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ([b"a", "ä".encode()], ("a", "ä")),
+        ([["a"], ["b"]], ("a", "b")),
+        ([7, 8], ("7", "8")),
+        ([], ("0", "1")),
+    ],
+)
+def test_class_names_are_texts_however_they_are_kept(tmp_path, names, expected):
+    np.savez(tmp_path / "own.npz", x_train=X, y_train=Y, class_names=np.array(names))
+    assert data.load(f"npz:{tmp_path / 'own.npz'}").info.class_names == expected
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_split_without_an_image_is_none(tmp_path, split):
+    empty = {f"x_{split}": X[:0], f"y_{split}": Y[:0]}
+    for name, more in (("with", empty), ("without", {})):
+        np.savez(tmp_path / f"{name}.npz", x_train=X, y_train=Y, **more)
+    one, other = (data.load(f"npz:{tmp_path / name}.npz") for name in ("with", "without"))
+    assert (one.info.num_test, one.info.num_validation) == (2, 2)
+    for (mine, _), (theirs, _) in zip(
+        one.evaluation_batches(split, 9), other.evaluation_batches(split, 9), strict=True
+    ):
+        np.testing.assert_array_equal(mine, theirs)
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut off", None])

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+import pathlib
 import shutil
 
 import numpy as np
@@ -233,3 +234,19 @@ def test_a_jpeg_that_is_cut_off_is_left_out_by_its_name(tmp_path):
         path.write_bytes(content if number != 3 else content[: -len(content) // 20])
     info = data.load(f"folder:{tmp_path}").info
     assert info.left_out == ("b/3.jpg",) and info.num_train > 8
+
+
+@pytest.mark.parametrize("root", ["", "train"])
+@pytest.mark.parametrize("to", ["itself", "nothing"])
+def test_links_that_lead_nowhere_are_left_out_and_named(tmp_path, warnings, root, to):
+    folder = pictures.write(tmp_path / "trees" / root, count=16)
+    for link in ("loop", "ash/loop.png", "ash/loop"):
+        (folder / link).symlink_to("nowhere" if to == "nothing" else link.split("/")[-1])
+    info = data.load(f"folder:{tmp_path / 'trees'}", test_fraction=0.2, **SIZE).info
+    assert info.class_names == CLASSES
+    assert info.num_train + info.num_validation + info.num_test == 15
+    named = str(pathlib.PurePath(root, "ash/loop.png"))
+    assert set(info.left_out) == {named, str(pathlib.PurePath(root, DAMAGED))}
+    text = "\n".join(warnings)
+    assert f"{named} (" in text
+    assert f"link {str(pathlib.PurePath(root, 'loop'))!r} leads nowhere" in text

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from homoode_tf import data
 from homoode_tf.data import __main__ as command
+from homoode_tf.errors import InvalidValueError
 from tests.data import pictures
 
 features = tfds.features
@@ -144,6 +146,33 @@ def test_what_is_not_there(tmp_path):
         data.load("tfds:own_winds", data_dir=tmp_path)
     with pytest.raises(ValueError, match="TFDS knows no data set 'no_such_set'"):
         data.prepare("tfds:no_such_set", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../../x", "", "mnist/x y", "mnist:", "/etc", "a:b:c"])
+@pytest.mark.parametrize("door", [data.load, lambda name, data_dir: data.prepare(name, data_dir)])
+def test_what_can_be_no_name_is_refused_in_a_short_line(tmp_path, name, door):
+    with pytest.raises(InvalidValueError, match="is no name of a data set: expected tfds:NAME"):
+        door(f"tfds:{name}", data_dir=tmp_path)
+
+
+def test_a_name_that_is_mistyped_is_not_to_be_fetched(tmp_path):
+    with pytest.raises(InvalidValueError, match=r"'mnits'\. Did you mean tfds:mnist\?"):
+        data.load("tfds:mnits", data_dir=tmp_path)
+    with pytest.raises(data.DataNotFoundError, match="tfds:mnist:3.0.1"):
+        data.load("tfds:mnist:3.0.1", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("error", [tf.errors.AbortedError(None, None, "no network"), KeyError("s")])
+def test_an_address_that_cannot_be_reached_is_not_called_damage(monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(tfds.core.read_only_builder, "builder_from_files", fail)
+    with pytest.raises(
+        OSError, match="cannot be read from data_dir 'gs://b/d': see that"
+    ) as caught:
+        data.load("tfds:mnist", data_dir="gs://b/d")
+    assert "delete" not in str(caught.value)
 
 
 def test_nothing_is_written_among_a_users_images(tmp_path):

@@ -48,14 +48,15 @@ _NUMBERS = {
     "0.0 -0.5 1.0 1.5": "test_fraction",
     "-0.1 1.1": "augmentation.flip_probability augmentation.rand_augment_strength "
     "augmentation.mixup augmentation.cutmix",
-    "-0.1 1.0 2.0": "augmentation.cutout model.final_time_spread "
+    "-0.1 1.0 2.0 0.99999999999": "augmentation.cutout model.final_time_spread "
     "model.dropout_rate model.batch_norm_momentum optimizer.momentum "
     "optimizer.beta_1 optimizer.beta_2 weight_averaging.momentum",
-    "-0.1 1.0": "label_smoothing optimizer.warmup_fraction weight_averaging.start_fraction "
-    "early_solver.fraction",
-    "0.0 -1.0": "model.rtol model.atol model.final_time",
+    "-0.1 1.0 0.99999999999": "label_smoothing optimizer.warmup_fraction early_solver.fraction "
+    "weight_averaging.start_fraction",
+    "0.0 -1.0 1e-300 1e38": "model.rtol model.atol",
+    "0.0 -1.0 1e-300": "model.final_time",
     "0.0 -1.0 1e30": "epochs",
-    "0.0 -0.1": "optimizer.learning_rate optimizer.adam_learning_rate optimizer.epsilon",
+    "0.0 -0.1 1e-300": "optimizer.learning_rate optimizer.adam_learning_rate optimizer.epsilon",
     "-0.1": "optimizer.final_learning_rate optimizer.weight_decay optimizer.clip_norm "
     "model.jacobian_weight model.kinetic_weight model.error_weight initial_point.learning_rate",
 }
@@ -120,6 +121,17 @@ FIELDS = (
     Field("model.solver", ("dopri5", "newton"), ("'dopri5'",), _DEQ),
     Field("model.gradient", ("implicit",), ("'implicit'",), _ODE),
     Field("model.gradient", ("backprop", "adjoint"), ("'checkpoint'",), _DEQ),
+    # What would have no effect.
+    *(
+        Field(f"model.{name}", ("0.1",), ("0.1",), _DEQ)
+        for name in ("kinetic_weight", "error_weight", "final_time_spread")
+    ),
+)
+_UNRESOLVED = ({"model.rtol": "1e-30"}, {"model.atol": "1e-30"})
+FIELDS = (
+    *FIELDS,
+    Field("model.rtol", ("1e-30",), ("1e-30",), [each | _UNRESOLVED[1] for each in [*_ODE, *_DEQ]]),
+    Field("model.atol", ("1e-30",), ("1e-30",), [each | _UNRESOLVED[0] for each in [*_ODE, *_DEQ]]),
 )
 GROUPS = tuple(
     Field(name, (), ("3", "'x'", "[]", "None"))

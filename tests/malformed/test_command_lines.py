@@ -105,7 +105,7 @@ _FLAGS = st.builds(
         + [("--config.optimizer=3", "optimizer"), ("--config.model={}", "model")]
         + [("--config.=1", "field"), ("--config..seed=1", "field")]
         + [("--strategy=multi_worker", "TF_CONFIG", 1), ("--strategy=tpu", "TPU", 1)]
-        + [("--data_dir=", "data_dir", 1)]
+        + [("--data_dir=", "data_dir")]
     ),
     _WORDS,
 )

@@ -76,7 +76,10 @@ def test_a_run_loads_as_a_keras_model(finished, test_images):
     [
         (lambda path: path.mkdir(), "model.keras does not exist: give the folder of a run"),
         (lambda path: None, "must be the folder of a run or a .keras file"),
-        (lambda path: path.with_suffix(".keras").write_text("no model"), "no readable Keras model"),
+        (
+            lambda path: path.with_suffix(".keras").write_text("no model"),
+            "is damaged.* --mode=export",
+        ),
     ],
 )
 def test_what_is_no_run_is_said_in_one_line(tmp_path, make, message):
@@ -86,6 +89,32 @@ def test_what_is_no_run_is_said_in_one_line(tmp_path, make, message):
     with pytest.raises(InvalidValueError, match=message) as caught:
         homoode_tf.load(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: b"",
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-1],
+        lambda content: content[: len(content) // 2] + b"damage" + content[len(content) // 2 + 6 :],
+    ],
+)
+def test_a_damaged_model_is_called_so_and_how_to_make_it_again(tmp_path, damage):
+    path = tmp_path / "model.keras"
+    keras.Sequential([keras.Input((9,)), keras.layers.Dense(99)]).save(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(InvalidValueError, match=r"model\.keras is damaged.* --mode=export"):
+        homoode_tf.load(tmp_path)
+
+
+def test_a_part_that_keras_does_not_know_is_no_damage(tmp_path):
+    class Own(keras.layers.Dense):
+        pass
+
+    keras.Sequential([keras.Input((3,)), Own(2)]).save(tmp_path / "model.keras")
+    with pytest.raises(InvalidValueError, match="Parts of your own must be registered"):
+        homoode_tf.load(tmp_path)
 
 
 def test_starting_from_a_run_whose_classes_are_others(finished, tmp_path, capsys):

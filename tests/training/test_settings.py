@@ -3,6 +3,7 @@ import pathlib
 
 import pytest
 
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.settings import MissingFieldError
 from homoode_tf.training.settings import TrainingSettings
 from scripts import recipe_reference
@@ -55,6 +56,13 @@ def test_fields_with_a_default_may_be_absent():
         ("initial_point.learning_rate", -1.0, "at least 0"),
         ("weight_averaging.momentum", 1.0, "below 1"),
         ("weight_averaging.start_fraction", 1.0, "below 1"),
+        ("weight_averaging.momentum", 0.99999999999, "below 1, got 0.99999999999, which is 1 in"),
+        ("optimizer.beta_1", 0.99999999999, "which is 1 in float32"),
+        ("optimizer.epsilon", 1e-300, "above 0, got 1e-300, which is 0 in float32"),
+        ("optimizer.epsilon", 1e-40, "which is 0 in float32"),
+        ("label_smoothing", 0.99999999999, "which is 1 in float32"),
+        ("model.rtol", 1e38, "at most 1e+30"),
+        ("model.atol", 1e38, "at most 1e+30"),
     ],
 )
 def test_errors_name_the_field_the_value_and_what_is_allowed(field, value, allowed):
@@ -96,3 +104,27 @@ def test_the_committed_reference_is_what_the_command_writes():
 def test_a_value_in_the_place_of_a_group_is_refused():
     with pytest.raises(ValueError, match="config.optimizer must be a group"):
         TrainingSettings.from_config({**SMALLEST, "optimizer": 3})
+
+
+ANDERSON = {"solver": "anderson", "gradient": "implicit"}
+
+
+@pytest.mark.parametrize("tolerance", [1e-30, 1e-9])
+@pytest.mark.parametrize(
+    "model", [{"layer": "homoode"}, {"layer": "neural_ode"}, {"layer": "deq", **ANDERSON}]
+)
+def test_tolerances_that_float32_cannot_resolve_are_refused(model, tolerance):
+    both = {"rtol": tolerance, "atol": tolerance}
+    with pytest.raises(InvalidValueError, match=r"config\.model\.rtol or atol must be at least .*"):
+        TrainingSettings.from_config({"dataset": "fake", "model": {**model, **both}})
+    for one in both:  # the other decides
+        TrainingSettings.from_config({"dataset": "fake", "model": {**model, one: tolerance}})
+
+
+@pytest.mark.parametrize("name", ["kinetic_weight", "error_weight", "final_time_spread"])
+def test_what_a_deq_has_no_use_for_is_refused(name):
+    config = {"dataset": "fake", "model": {"layer": "deq", **ANDERSON, name: 0.1}}
+    with pytest.raises(InvalidValueError, match=rf"config\.model\.{name} must be 0 with a deq"):
+        TrainingSettings.from_config(config)
+    config["model"] = {name: 0.1}
+    TrainingSettings.from_config(config)

@@ -22,7 +22,7 @@ import tqdm
 from absl import flags
 from ml_collections import config_flags
 
-from homoode_tf import command_line
+from homoode_tf import command_line, empty_flags
 from homoode_tf.checks import check_choice
 from homoode_tf.disk import write_atomically
 from homoode_tf.errors import UserError
@@ -59,6 +59,7 @@ _AGAINST = flags.DEFINE_string(
     "test accuracy, and half the width of its 95 % confidence interval.",
     FLAGS,
 )
+empty_flags.refuse(FLAGS)
 _FIELDS = (
     ("recipe.FIELD", "The recipe that all share: `homoode-train --help` lists the fields."),
     ("seeds=(0, ...)", "Each model is trained with each of them."),

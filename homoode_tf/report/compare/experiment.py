@@ -3,22 +3,20 @@
 
 import copy
 import dataclasses
-import math
-import numbers
 import os
 import pathlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import ml_collections
 
 from homoode_tf import data, models
-from homoode_tf.checks import check_choice, check_path
+from homoode_tf.checks import check_choice, check_number, check_path
 from homoode_tf.data import catalog
 from homoode_tf.errors import InvalidValueError
+from homoode_tf.report.compare import fields
 from homoode_tf.training.files.workdir import Workdir, read_json
 
-_FIELDS = ("recipe", "models", "seeds", "parameter_tolerance")
 # A result without these, as finite numbers, is none.
 _JUDGED = ("validation_accuracy", "test_accuracy", "test_loss")
 
@@ -69,7 +67,9 @@ class Member:
             return read_json(self.failure) if self.failure.exists() else None
         for name in _JUDGED:
             value = result.get(name)
-            if not (isinstance(value, numbers.Real) and math.isfinite(value)):
+            try:
+                check_number(name, value)
+            except InvalidValueError:
                 return {"failure": f"it ended with {name} = {value}, which is no finite number"}
         return result
 
@@ -105,19 +105,13 @@ class Experiment:
         workdir: str | pathlib.Path,
         data_dir: str | os.PathLike | None = None,
     ):
-        if set(config.keys()) != set(_FIELDS):
-            raise InvalidValueError(
-                f"A comparison's config has the fields {', '.join(_FIELDS)}; "
-                f"got {', '.join(sorted(config.keys()))}."
-            )
-        if not config.models or not config.seeds:
-            raise InvalidValueError("config.models and config.seeds must not be empty.")
+        fields.check(config)
         self.workdir = pathlib.Path(check_path("workdir", workdir))
-        self.dataset = config.recipe.dataset
         self._configs = {
-            name: _with_changes(config.recipe, changes, name)
+            name: fields.with_changes(config.recipe, changes, name)
             for name, changes in config.models.items()
         }
+        self.dataset = config.recipe.dataset
         self.members = [self._member(name, seed) for seed in config.seeds for name in self._configs]
         self.parameters = {name: _count(model, data_dir) for name, model in self._configs.items()}
         self._check_parameters(config.parameter_tolerance)
@@ -150,8 +144,9 @@ def select(config: ml_collections.ConfigDict, names: Sequence[str]) -> ml_collec
     """Returns the config of the comparison of some of its models.
 
     Raises:
-        InvalidValueError: If one is not among them.
+        InvalidValueError: If one is not among them, or the config is no comparison's.
     """
+    fields.check(config)
     for name in names:
         check_choice("--models", name, list(config.models))
     selected = copy.deepcopy(config).unlock()
@@ -160,27 +155,13 @@ def select(config: ml_collections.ConfigDict, names: Sequence[str]) -> ml_collec
     return selected.lock()
 
 
-def _with_changes(
-    recipe: ml_collections.ConfigDict, changes: Mapping[str, Any], name: str
-) -> ml_collections.ConfigDict:
-    config = copy.deepcopy(recipe).lock()
-    try:
-        config.update(changes)
-    except (KeyError, TypeError) as error:
-        message = " ".join(str(error).split())
-        raise InvalidValueError(
-            f"config.models.{name} does not fit the recipe: {message}."
-        ) from error
-    return config
-
-
 def _count(
     config: ml_collections.ConfigDict, data_dir: str | os.PathLike | None
 ) -> tuple[int, int]:
     if config.dataset in catalog.names():
         info = catalog.find(config.dataset)
     else:
-        fields = {name: config[name] for name in data.FIELDS if name in config}
-        info = data.load(config.dataset, data_dir=data_dir, **fields).info
+        given = {name: config[name] for name in data.FIELDS if name in config}
+        info = data.load(config.dataset, data_dir=data_dir, **given).info
     model = models.build(config.model, info.image_shape, info.num_classes, info.mean, info.std)
     return model.task_parameters, model.initial_point_parameters

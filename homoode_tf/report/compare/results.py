@@ -8,11 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from homoode_tf.errors import InvalidValueError
-from homoode_tf.report.compare import differences
+from homoode_tf.report.compare import differences, run_files
 from homoode_tf.report.compare.experiment import Experiment
 from homoode_tf.training.files.workdir import Workdir, WorkdirError
-from homoode_tf.training.settings import TrainingSettings
-from homoode_tf.training.watch.metrics import read_metrics
 
 _MEANS = ("nfe_forward", "nfe_backward", "peak_memory_mb", "seconds")
 
@@ -47,9 +45,19 @@ def summarise(experiment: Experiment) -> dict[str, Any]:
 
 def _results_of_model(experiment: Experiment, name: str) -> dict[str, Any]:
     members = [member for member in experiment.members if member.model == name]
+    outcomes, curves = {}, []
+    for member in members:
+        folder, outcome = Workdir(member.workdir), member.outcome() or {}
+        try:
+            curves.append(run_files.read_curve(folder))
+            if "test_accuracy" in outcome:
+                run_files.check_result(folder, outcome)
+        except WorkdirError as error:  # The others are still to be compared.
+            outcome = {"failure": str(error)}
+        outcomes[member.seed] = outcome
     return _row(
-        outcomes={member.seed: member.outcome() or {} for member in members},
-        folders=[Workdir(member.workdir) for member in members],
+        outcomes,
+        curves,
         parameters=experiment.parameters[name],
         batch_size=experiment.config_of(name).batch_size,
     )
@@ -59,27 +67,25 @@ def of_runs(workdirs: Sequence[str | os.PathLike]) -> dict[str, Any]:
     """Gathers the same of finished runs, each a row of its own by the name of its folder.
 
     Raises:
-        WorkdirError: If a folder holds no finished run.
+        WorkdirError: If a folder holds no finished run, or a file of it is damaged.
         InvalidValueError: If the runs are of different data sets, or one is given twice.
     """
+    if not all(map(os.fspath, workdirs)):
+        raise InvalidValueError("a run to compare must be a folder, got an empty name.")
     folders = [Workdir(workdir) for workdir in workdirs]
-    names = [folder.directory.resolve().name for folder in folders]
+    paths = [folder.directory.resolve() for folder in folders]
+    names = [path.name for path in paths]
     if len(set(names)) < len(names):
         names = [str(folder.directory) for folder in folders]
-    if len(set(names)) < len(names):
+    if len(set(paths)) < len(paths):
         raise InvalidValueError(f"a run can be compared once only, got {', '.join(names)}.")
     rows, datasets = {}, {}
     for name, folder in zip(names, folders, strict=True):
-        config = TrainingSettings.complete(folder.read_config())
-        result = folder.read_result(folder.read_config())
-        if result is None:
-            raise WorkdirError(
-                f"workdir {folder.directory} holds no finished run: {folder.result} is missing. "
-                "Give the command that trains it again: it goes on to its end."
-            )
+        config, result = run_files.read_finished(folder)
         datasets[name] = result["dataset"]
         parameters = result["parameters"], result["initial_point_parameters"]
-        rows[name] = _row({config["seed"]: result}, [folder], parameters, config["batch_size"])
+        curves = [run_files.read_curve(folder)]
+        rows[name] = _row({config["seed"]: result}, curves, parameters, config["batch_size"])
     if len(set(datasets.values())) > 1:
         listed = ", ".join(f"{name} of {dataset}" for name, dataset in datasets.items())
         raise InvalidValueError(f"runs of different data sets cannot be compared: {listed}.")
@@ -88,15 +94,13 @@ def of_runs(workdirs: Sequence[str | os.PathLike]) -> dict[str, Any]:
 
 def _row(
     outcomes: Mapping[int, Mapping[str, Any]],
-    folders: Sequence[Workdir],
+    curves: Sequence[list[dict[str, Any]]],
     parameters: tuple[int, int],
     batch_size: int,
 ) -> dict[str, Any]:
     by_seed = {s: o["test_accuracy"] for s, o in outcomes.items() if "test_accuracy" in o}
     complete, accuracies = [outcomes[seed] for seed in by_seed], list(by_seed.values())
     validation = [outcome["validation_accuracy"] for outcome in complete]
-    paths = [folder.metrics for folder in folders]
-    curves = [read_metrics(path) if path.exists() else [] for path in paths]
     # A run of one step has no speed: the first one is not timed.
     speeds = [o["examples_per_second"] for o in complete if o["examples_per_second"]]
     return {
@@ -110,8 +114,8 @@ def _row(
         "validation_mean": _mean(validation),
         # Null where a run skipped all steps of its last epoch.
         **{f: _mean([o[f] for o in complete if o[f] is not None]) for f in _MEANS},
-        "nfe_forward_whole": _mean(_means_of_lines(curves, "nfe_forward")),
-        "nfe_backward_whole": _mean(_means_of_lines(curves, "nfe_backward")),
+        "nfe_forward_whole": _mean_of_curves(curves, "nfe_forward"),
+        "nfe_backward_whole": _mean_of_curves(curves, "nfe_backward"),
         "seconds_per_step": _mean([batch_size / speed for speed in speeds]),
         "failures": [o["failure"] for o in outcomes.values() if "failure" in o],
         "curves": curves,
@@ -146,8 +150,8 @@ def markdown_table(results: Mapping[str, Any], against: str | None = None) -> st
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def _means_of_lines(curves: Sequence[Sequence[Mapping[str, Any]]], field: str) -> list[float]:
-    """The mean over steps of each run; a line stands for the steps since the one before it.
+def _mean_of_curves(curves: Sequence[Sequence[Mapping[str, Any]]], field: str) -> float | None:
+    """The mean of the runs' means over steps: a line stands for the steps since the one before.
 
     One whose steps were all skipped has null; a run of nothing else has no mean.
     """
@@ -155,14 +159,12 @@ def _means_of_lines(curves: Sequence[Sequence[Mapping[str, Any]]], field: str) -
     for lines in curves:
         steps = [0, *(line["step"] for line in lines)]
         weights = [after - before for before, after in itertools.pairwise(steps)]
-        made = [
-            (weight, line[field])
-            for weight, line in zip(weights, lines, strict=True)
-            if line[field] is not None
-        ]
-        if made:
-            means.append(sum(w * value for w, value in made) / sum(w for w, _ in made))
-    return means
+        pairs = [(w, line[field]) for w, line in zip(weights, lines, strict=True)]
+        pairs = [(weight, value) for weight, value in pairs if value is not None]
+        if pairs:
+            total = sum(weight for weight, _ in pairs)
+            means.append(sum(weight * value for weight, value in pairs) / total)
+    return _mean(means)
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -10,8 +10,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from homoode_tf import disk, program
-from homoode_tf.errors import InvalidValueError, UserError
+from homoode_tf import disk, empty_flags, program
+from homoode_tf.checks import check_integer
+from homoode_tf.errors import UserError
 from homoode_tf.graph_errors import reason
 
 
@@ -33,12 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="N",
         help="test images whose trajectories are drawn (default: 8)",
     )
-    options = parser.parse_args(arguments)
+    options = empty_flags.parse(parser, arguments)
     try:
         from homoode_tf.report.plot.run_report import DIAGNOSTICS, draw
 
-        if options.images < 1:
-            raise InvalidValueError(f"--images must be at least 1, got {options.images}")
+        check_integer("--images", options.images, at_least=1)
         report = draw(options.workdir, options.data_dir, options.output, options.images)
     except (OSError, UserError) as error:
         print(f"{name}: {disk.remedy(error, reason(error))}", file=sys.stderr)

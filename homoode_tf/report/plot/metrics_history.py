@@ -2,9 +2,9 @@
 """The history of a run: what `metrics.jsonl` says of each logged step."""
 
 import dataclasses
-import math
 import os
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +12,9 @@ import numpy as np
 
 from homoode_tf.errors import UserError
 from homoode_tf.training.watch.metrics import read_metrics
+
+# No run has as many: what says so was not written by one.
+_STEPS_END = 2**31
 
 
 class HistoryError(UserError, ValueError):
@@ -57,6 +60,7 @@ class History:
         """
         path = pathlib.Path(path)
         lines = read_metrics(path) if path.exists() else []
+        lines = [line for line in lines if 0 <= line["step"] < _STEPS_END]
         if not lines:
             what = "empty" if path.exists() else "missing"
             raise HistoryError(f"{path} is {what}: no step was logged yet")
@@ -72,7 +76,7 @@ class History:
         lines = [
             line
             for line in self._lines
-            if type(line.get(name)) in (int, float) and math.isfinite(line[name])
+            if type(line.get(name)) in (int, float) and abs(line[name]) <= sys.float_info.max
         ]
         steps = np.array([line["step"] for line in lines], np.int64)
         return Series(steps, np.array([line[name] for line in lines], np.float64))

@@ -13,7 +13,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from homoode_tf import data, models, program
+from homoode_tf import data, empty_flags, models, program
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.graph_errors import reason
 from homoode_tf.models.weights import Card
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     what.add_argument("--export", metavar="DIR", help="write a SavedModel to a new folder")
     where = "where the data sets are (default: TFDS's own folder)"
     parser.add_argument("--data_dir", metavar="DIR", help=where)
-    options = parser.parse_args(arguments)
+    options = empty_flags.parse(parser, arguments)
     return terminal.run(_MODULE, lambda: _command(options))
 
 

@@ -12,6 +12,7 @@ installed.
 
 from collections.abc import Sequence
 
+from homoode_tf import empty_flags
 from homoode_tf.serving import pretrained, terminal
 from homoode_tf.serving.convert.conversion import FORMATS, QUANTIZATIONS, convert
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=QUANTIZATIONS,
         help="how a tflite file stores weights (default: %(default)s)",
     )
-    options = parser.parse_args(arguments)
+    options = empty_flags.parse(parser, arguments)
 
     def command() -> int:
         names = ("output", "format", "tolerance", "quantize")

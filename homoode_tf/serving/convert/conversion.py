@@ -29,6 +29,8 @@ FORMATS = {"tflite": litert, "onnx": onnx_format}
 # How the weights are stored, each with the difference from the SavedModel's answers that it may
 # make unless it is said otherwise.
 QUANTIZATIONS = {"none": 1e-4, "float16": 0.03, "dynamic_range": 0.3}
+# What the names of models of other kinds end in.
+_OTHERS = {".keras", ".h5", ".pb", *(f".{name}" for name in FORMATS)}
 
 
 class ConversionError(UserError, RuntimeError):
@@ -95,8 +97,9 @@ def convert(
         ModelError: If the folder holds no SavedModel with such a signature.
         MissingPackageError: If a package that the format needs is not installed.
         ConversionError: If an operation of the model has no equivalent, if the answers differ, or
-            if the file cannot be written, as where a folder or a device is, or within the
-            SavedModel; an earlier file is then still there.
+            if the file cannot be written, as where a folder or a device is, within the SavedModel,
+            or under the name of another kind of file, as model.keras; an earlier file is then still
+            there.
 
     Example:
         >>> from homoode_tf.serving import export
@@ -114,7 +117,7 @@ def convert(
     backend, path = FORMATS[format], pathlib.Path(output)
     # What takes no time to find out comes before what does.
     _check_packages(backend)
-    if reason := _why_not(path, saved_model):
+    if reason := _why_not(path, saved_model, format):
         raise ConversionError(f"{path} cannot be written: {reason}")
     served = Signature(saved_model)
     options = {} if quantize == "none" else {"quantize": quantize}
@@ -144,13 +147,18 @@ def _check_packages(backend) -> None:
         )
 
 
-def _why_not(path: pathlib.Path, saved_model: str | os.PathLike) -> str | None:
+def _why_not(path: pathlib.Path, saved_model: str | os.PathLike, format: str) -> str | None:
     """Says why a file must not, or cannot, take the place of `path`."""
     try:
         if pathlib.Path(os.path.realpath(path)).is_relative_to(os.path.realpath(saved_model)):
             return "it lies in the SavedModel, which is to be kept"
         if not os.path.isdir(path.parent):
             return "its folder does not exist"
+        # What is there and has another name's ending is of another kind, as a run's own files are.
+        ending = path.suffix.lower()
+        is_other = ending in _OTHERS or (ending and path.is_file())
+        if is_other and ending != f".{format}":
+            return f"{ending} is how another kind of file ends: give a name that ends in .{format}"
         if not stat.S_ISREG(os.stat(path).st_mode):
             return "it is a folder" if path.is_dir() else "it is no regular file"
     except FileNotFoundError:  # So nothing is lost.

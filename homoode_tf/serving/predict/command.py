@@ -21,7 +21,8 @@ from typing import TextIO
 import numpy as np
 import tqdm
 
-from homoode_tf.errors import InvalidValueError
+from homoode_tf import empty_flags
+from homoode_tf.checks import check_integer
 from homoode_tf.serving import pretrained, terminal
 from homoode_tf.serving.predict import images, output
 from homoode_tf.serving.predict.served_model import PredictionError, Predictions, ServedModel
@@ -52,14 +53,13 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--background", choices=backgrounds, default=backgrounds[0], help=background)
     batch_size = "images at a time (default: %(default)s)"
     add("--batch_size", type=int, default=64, metavar="N", help=batch_size)
-    return parser.parse_args(arguments)
+    return empty_flags.parse(parser, arguments)
 
 
 def _classify(options: argparse.Namespace) -> int:
     for name in ("batch_size", "top"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise InvalidValueError(f"--{name} must be at least 1, got {value}")
+        if (value := getattr(options, name)) is not None:
+            check_integer(f"--{name}", value, at_least=1)
     # A file's name may hold letters that the terminal's encoding lacks.
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError):

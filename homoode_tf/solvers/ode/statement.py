@@ -17,8 +17,6 @@ from homoode_tf.solvers.ode.problem import Field, Problem
 from homoode_tf.solvers.ode.settings import Settings
 
 _LOW_PRECISION = (tf.float16, tf.bfloat16)
-# TFP's own tests ask for 1e-8 of states in float32, and get it.
-_OF_RESOLUTION = 16
 # Of the interval; rounding may move a time by less.
 _LARGEST_LOSS = 1e-3
 
@@ -131,7 +129,7 @@ def check(problem: Problem, settings: Settings, name: str) -> None:
             pairs = tolerances.of_components(each.rtol, each.atol, problem.initial_state)
             for rtol, atol in pairs:
                 least = float(np.min(rtol)), float(np.min(atol))
-                check_tolerances(least[0], least[1], dtype.as_numpy_dtype, _OF_RESOLUTION)
+                check_tolerances(least[0], least[1], dtype.as_numpy_dtype, tolerances.OF_RESOLUTION)
     by_sample = settings.step_control == "sample"
     state, times = problem.initial_state, problem.solution_times
     if by_sample and any(y.shape.rank is None or y.shape.rank < 1 for y in state):

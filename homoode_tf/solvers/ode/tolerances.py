@@ -12,6 +12,9 @@ from homoode_tf.solvers.ode.flat import Tensors
 
 # Nested tuples of numbers, which can be compared, hashed and saved, stand for arrays.
 Tolerance = float | tuple
+# How far below a dtype's resolution they may be: TFP's own tests ask for 1e-8 of states in float32,
+# and get it.
+OF_RESOLUTION = 16
 
 
 def plain(name: str, value: Any, optional: bool = False) -> Tolerance:

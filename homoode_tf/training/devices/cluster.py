@@ -3,8 +3,10 @@
 
 import json
 import os
+import re
 import signal
 import threading
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
@@ -23,6 +25,9 @@ _FIRST_PORT, _NUM_PORTS, _PORTS_A_JOB = 12_000, 16_000, 32
 _SILENT_SECONDS = 120
 # How long a worker waits for the others to start.
 _START_SECONDS = 600
+# Those that train; others, as an evaluator, are not of this group.
+_JOBS = ("chief", "worker")
+_ADDRESS = re.compile(r"\S+:\d{1,5}")
 _HOW_TO = (
     'the environment variable TF_CONFIG, {"cluster": {"worker": ["host:port", ...]}, '
     '"task": {"type": "worker", "index": 0}}, or start the processes by SLURM\'s srun'
@@ -33,9 +38,10 @@ def has_several_workers() -> bool:
     """Returns whether the environment describes a group of processes that this one belongs to.
 
     Raises:
-        InvalidValueError: If `TF_CONFIG` is no JSON object.
+        InvalidValueError: If `TF_CONFIG` does not describe a group that this process is one of.
     """
-    return len(_workers_of_tf_config()) > 1 or (not _workers_of_tf_config() and _under_srun())
+    workers = _workers_of_tf_config()
+    return len(workers) > 1 or (not workers and _under_srun())
 
 
 def resolve() -> tf.distribute.cluster_resolver.ClusterResolver:
@@ -100,13 +106,41 @@ def start() -> tf.distribute.MultiWorkerMirroredStrategy:
 
 
 def _workers_of_tf_config() -> list[str]:
+    """Returns the addresses of all that train, a chief's too, of which this process is one."""
     text = os.environ.get("TF_CONFIG", "")
     try:
-        return json.loads(text or "{}").get("cluster", {}).get("worker", [])
-    except (AttributeError, json.JSONDecodeError) as error:
-        raise InvalidValueError(
-            f"TF_CONFIG must be a JSON object, got {text!r}: set {_HOW_TO}."
-        ) from error
+        config = json.loads(text or "{}")
+    except (json.JSONDecodeError, RecursionError):
+        config = None
+    group = config.get("cluster", {}) if isinstance(config, dict) else None
+    if not isinstance(group, dict):
+        raise _wrong("must be a JSON object", text)
+    jobs = {name: addresses for name, addresses in group.items() if name in _JOBS}
+    for name, addresses in jobs.items():
+        if not isinstance(addresses, list) or not all(map(_is_address, addresses)):
+            raise _wrong(f'must list the {name} as ["host:port", ...]', text)
+    workers = [address for addresses in jobs.values() for address in addresses]
+    if workers:
+        task = config.get("task")
+        task = task if isinstance(task, dict) else {}
+        name, index = task.get("type"), str(task.get("index"))
+        addresses = jobs.get(name, []) if isinstance(name, str) else []
+        # As TensorFlow does, the index is taken as text, too.
+        if not (index.isdecimal() and int(index) < len(addresses)):
+            raise _wrong(
+                "must say by task.type and task.index, from 0, which of those in cluster this "
+                "process is",
+                text,
+            )
+    return workers
+
+
+def _is_address(value: Any) -> bool:
+    return isinstance(value, str) and bool(_ADDRESS.fullmatch(value))
+
+
+def _wrong(what: str, text: str) -> InvalidValueError:
+    return InvalidValueError(f"TF_CONFIG {what}, got {text!r}: set {_HOW_TO}.")
 
 
 def _under_srun() -> bool:

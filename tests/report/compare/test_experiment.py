@@ -6,6 +6,7 @@ import pytest
 
 from homoode_tf import data
 from homoode_tf.compare import Experiment
+from homoode_tf.errors import UserError
 from homoode_tf.report.compare.experiment import select
 
 CONFIGS = ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", "cifar100")
@@ -13,6 +14,9 @@ CONFIGS = ("digits", "mnist", "fashion_mnist", "svhn_cropped", "cifar10", "cifar
 
 def load(name):
     return importlib.import_module(f"configs.compare_{name}").get_config()
+
+
+RECIPE = load("digits").recipe.to_dict()
 
 
 def without_model(config):
@@ -82,7 +86,41 @@ def test_members_differ_in_model_and_seed_alone(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"models": {"a": {"model": {"chanels": 3}}}}, "config.models.a does not fit"),
+        (
+            {"models": {"a": {"model": {"chanels": 3}}}},
+            r"config.models.a does not fit.* Did you mean model.channels\?$",
+        ),
+        (
+            {"models": {"a": {"mdoel": {}}}},
+            r"a does not fit the recipe: config has no field 'mdoel'",
+        ),
+        ({"models": {"a": {"batch_size": "x"}}}, "a does not fit the recipe: .*'batch_size'"),
+        *(({"models": no}, "config.models must have, for each name") for no in (3, ["a"], "a")),
+        *(({"models": {"a": no}}, "config.models.a must be a group") for no in (3, None, [])),
+        ({"models": {"a": {"model": 3}}}, "config.models.a.model must be a group of fields, got 3"),
+        *(({"models": {name: {}}}, "names that a folder can have") for name in (3, "", "a/b")),
+        ({"models": {"a": {"seed": 1}}}, "config.models.a.seed has no use: set config.seeds"),
+        ({"models": {"a": {"batch_size": 0}}}, "model a: config.batch_size must be an integer at"),
+        (
+            {"recipe": RECIPE | {"batch_size": 0}},
+            "model augmented_neural_ode: config.batch_size must be an integer",
+        ),
+        (
+            {"recipe": RECIPE | {"optimizer": {"learning_rate": -1.0}}},
+            "model augmented_neural_ode: config.optimizer.learning_rate must be a number above 0",
+        ),
+        *(({"recipe": no}, "config.recipe must be a recipe") for no in (3, None)),
+        ({"recipe": {}}, "does not fit the recipe: config has no field"),
+        *(
+            ({"seeds": (0, no)}, r"config.seeds\[1\] must be an integer at least 0")
+            for no in (0.7, True, -1, 2**31, "a", None)
+        ),
+        *(({"seeds": no}, "config.seeds must be a tuple of integers") for no in (3, "01")),
+        ({"seeds": (1, 0, 1)}, "config.seeds must differ from each other, got 1 twice"),
+        *(
+            ({"parameter_tolerance": no}, "config.parameter_tolerance must be a number at least 0")
+            for no in (float("nan"), float("inf"), -0.1, "x", None, True)
+        ),
         ({"models": {"a": {}, "b": {"model": {"channels": 96}}}}, "must agree to 1%"),
         ({"models": {}}, "must not be empty"),
         ({"seeds": ()}, "must not be empty"),
@@ -92,8 +130,10 @@ def test_members_differ_in_model_and_seed_alone(tmp_path):
 )
 def test_errors(change, message, tmp_path):
     config = ml_collections.ConfigDict({**load("digits").to_dict(), **change})
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as error:
         Experiment(config, tmp_path)
+    assert len(str(error.value)) < 700 and not [*tmp_path.iterdir()]
+    assert isinstance(error.value, UserError)
 
 
 def test_some_of_the_models_can_be_chosen(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 import scipy.stats
 
 from homoode_tf.compare import Member
+from homoode_tf.errors import UserError
 from homoode_tf.report.compare import curves, differences, results
 
 RESULT = {
@@ -19,6 +20,8 @@ RESULT = {
     "seconds": 60.0,
     "examples_per_second": 320.0,
 }
+# Null where all steps were skipped.
+_MEANS = ("nfe_forward", "nfe_backward", "peak_memory_mb", "seconds", "examples_per_second")
 LINES = [
     {"step": 10, "epoch": 1, "nfe_forward": 13.0, "nfe_backward": 12.0},
     {"step": 40, "epoch": 2, "nfe_forward": 7.0, "nfe_backward": 6.0, "validation_accuracy": 0.9},
@@ -153,8 +156,12 @@ def test_runs_that_cannot_be_compared(finished, tmp_path):
     run = finished("run")
     with pytest.raises(ValueError, match="of different data sets .*: run of digits, b of mnist"):
         results.of_runs([run, finished("b", dataset="mnist")])
-    with pytest.raises(ValueError, match="can be compared once only"):
-        results.of_runs([run, run])
+    (tmp_path / "link").symlink_to(run)
+    for again in (run, run.parent / "b" / ".." / "run", tmp_path / "link"):
+        with pytest.raises(ValueError, match="can be compared once only"):
+            results.of_runs([run, again])
+    with pytest.raises(ValueError, match="must be a folder, got an empty name"):
+        results.of_runs([str(run), ""])
     with pytest.raises(ValueError, match="holds no run"):
         results.of_runs([run, tmp_path / "nowhere"])
     (run / "result.json").unlink()
@@ -175,3 +182,56 @@ def test_means_of_nothing_are_left_out(experiment):
     assert (row["nfe_forward"], row["nfe_forward_whole"]) == (None, 13.0)
     assert "13.0 + 12.0" in results.markdown_table(summary)
     assert curves._by_epoch(row["curves"], "nfe_forward", 1.0) == {1: [13.0]}
+
+
+LINE = LINES[1]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("metrics.jsonl", {"step": 8}, "epoch of step 8 must be an integer at least 0, got None"),
+        ("metrics.jsonl", LINE | {"epoch": "x"}, "epoch of step 40 must be an integer"),
+        ("metrics.jsonl", LINE | {"step": 0}, "step must be an integer at least 1, got 0"),
+        ("metrics.jsonl", LINE | {"step": 10**30}, "step must be an integer at least 1"),
+        ("metrics.jsonl", LINE | {"validation_accuracy": "x"}, "validation_accuracy of step 40"),
+        *(
+            ("metrics.jsonl", LINE | {name: value}, f"{name} of step 40 must be a number")
+            for name in ("nfe_forward", "nfe_backward")
+            for value in ("x", 10**400, -1)
+        ),
+        *(
+            ("result.json", {name: value}, f"{name} must be a")
+            for name in (*RESULT, "test_accuracy", "parameters", "dataset")
+            for value in (None, [1])
+            if name != "test_loss" and not (value is None and name in _MEANS)
+        ),
+        ("result.json", {"test_accuracy": "x"}, "test_accuracy must be a number"),
+        ("config.json", {"batch_size": "x"}, "batch_size must be an integer at least 1, got 'x'"),
+        ("config.json", {"seed": -1}, "seed must be an integer at least 0"),
+    ],
+)
+def test_damaged_files_of_finished_runs_are_named(finished, file, content, message):
+    run = finished("run")
+    if file != "metrics.jsonl":
+        content = json.loads((run / file).read_text()) | content
+    (run / file).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=message) as error:
+        results.of_runs([finished("other"), run])
+    assert str(error.value).startswith(f"{run / file} cannot be used: ")
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("metrics.jsonl", {"step": 8}),
+        ("result.json", RESULT | {"test_accuracy": 1, "seconds": "x"}),
+    ],
+)
+def test_a_member_whose_files_are_damaged_counts_as_failed(experiment, file, content):
+    path = experiment.members[0].workdir / file
+    path.write_text(json.dumps(content))
+    found = results.summarise(experiment)
+    row = found["models"]["a"]
+    assert row["test_accuracies"] == [0.8] and f"{path} cannot be used" in row["failures"][0]
+    assert "| 1 | 1 |" in results.markdown_table(found).splitlines()[2]

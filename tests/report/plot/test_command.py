@@ -221,7 +221,9 @@ def test_a_damaged_config(tmp_path, capsys, text):
 
 
 def test_no_images_or_an_output_that_is_no_folder(fake_run, capsys):
-    check_refused(capsys, ["--workdir", fake_run, "--images", 0], "--images must be at least 1")
+    for number in (0, -1, 10**20):
+        flags = ["--workdir", fake_run, "--images", number]
+        check_refused(capsys, flags, "--images must be an integer at least 1")
     output = fake_run / "config.json"
     check_refused(capsys, ["--workdir", fake_run, "--output", output], "File exists")
 

@@ -42,6 +42,8 @@ def test_what_is_no_finite_number_is_left_out(path):
     with open(path, "a") as file:
         file.write('{"step": 40, "loss": NaN}\n{"step": 50, "loss": "1"}\n')
         file.write('{"step": 60, "loss": true}\n{"step": 70, "loss": 1}\n')
+        file.write(f'{{"step": 80, "loss": {10**400}}}\n{{"step": {10**20}, "loss": 1}}\n')
+        file.write('{"step": -1, "loss": 1}\n')
     check(History.read(path).series("loss"), [10, 20, 30, 70], [2.0, 1.5, 1.25, 1.0])
 
 

@@ -160,6 +160,18 @@ def test_where_nothing_can_be_written(saved_model, tmp_path, format):
         convert(saved_model, tmp_path, format)
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+@pytest.mark.parametrize("name", ["model.keras", "model.onnx", "model.H5", "result.json"])
+def test_files_of_another_kind_are_not_replaced(saved_model, tmp_path, name, is_there):
+    if is_there:
+        (tmp_path / name).write_text("kept")
+    elif name == "result.json":
+        pytest.skip("A name of any other kind is free.")
+    with pytest.raises(ConversionError, match=r"give a name that ends in \.tflite"):
+        convert(saved_model, tmp_path / name, "tflite")
+    assert not is_there or (tmp_path / name).read_text() == "kept"
+
+
 @pytest.mark.parametrize(
     ("name", "reason"),
     [

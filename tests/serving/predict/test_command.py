@@ -166,8 +166,12 @@ def test_fit_and_background_reach_the_reader(ask, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        (["--batch_size", "0"], "--batch_size must be at least 1, got 0"),
-        (["--top", "-1"], "--top must be at least 1, got -1"),
+        (["--batch_size", "0"], "--batch_size must be an integer at least 1, got 0."),
+        (
+            ["--batch_size", "9" * 20],
+            f"--batch_size must be an integer at least 1 and below {2**31}, got {'9' * 20}.",
+        ),
+        (["--top", "-1"], "--top must be an integer at least 1, got -1."),
         (["--saved_model", "nowhere"], "nowhere: no such folder"),
     ],
 )

@@ -9,6 +9,7 @@ import sys
 import pytest
 import tensorflow as tf
 
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.training.devices import cluster, strategy
 
 SLURM = {
@@ -79,10 +80,46 @@ def test_tf_config_comes_before_slurm(monkeypatch):
 def test_errors(monkeypatch):
     with pytest.raises(ValueError, match="needs to know its workers: set .* TF_CONFIG"):
         strategy.create("multi_worker")
-    for text in ("{", "[]", '"a"'):
+    for text in ("{", "[]", '"a"', '{"cluster": []}', '{"cluster": "localhost:1"}', 9999 * "["):
         monkeypatch.setenv("TF_CONFIG", text)
         with pytest.raises(ValueError, match="TF_CONFIG must be a JSON object"):
             strategy.create("auto")
+
+
+@pytest.mark.parametrize("name", ["auto", "multi_worker"])
+@pytest.mark.parametrize(
+    "workers", ["localhost:1", ["localhost"], [1], {"0": "a:1"}, ["a:1", None]]
+)
+def test_workers_that_are_no_list_of_addresses_are_refused(monkeypatch, name, workers):
+    config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": 0}}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    with pytest.raises(InvalidValueError, match="TF_CONFIG must list the worker as"):
+        strategy.create(name)
+
+
+@pytest.mark.parametrize("name", ["auto", "multi_worker"])
+@pytest.mark.parametrize("workers", [["a:1"], ["a:1", "b:1"]])
+@pytest.mark.parametrize(
+    "task",
+    [None, 3, {}, {"type": "worker"}, {"index": 0}, {"type": "ps", "index": 0}]
+    + [{"type": "worker", "index": index} for index in (5, -1, "x", None, 0.5, [0], True)]
+    + [{"type": ["worker"], "index": 0}],
+)
+def test_who_this_process_is_must_be_said(monkeypatch, name, workers, task):
+    config = {"cluster": {"worker": workers}} | ({} if task is None else {"task": task})
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    with pytest.raises(
+        InvalidValueError, match=r"TF_CONFIG must say by task\.type and task\.index"
+    ):
+        strategy.create(name)
+
+
+def test_a_chief_is_one_of_the_workers(monkeypatch):
+    config = {"cluster": {"chief": ["a:1"], "worker": ["b:1"]}}
+    config["task"] = {"type": "chief", "index": "0"}
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    assert cluster.has_several_workers()
+    assert (cluster.resolve().task_type, cluster.resolve().task_id) == ("chief", 0)
 
 
 def test_a_missing_tpu_is_named(monkeypatch):
