@@ -236,7 +236,6 @@ class ODELayer(ImplicitLayer):
             differentiable, times = self.learn_final_time, self.times or [self._end(training)]
         else:
             differentiable = any(tf.is_tensor(t) for t in tf.nest.flatten(times))
-        statement.check_resolution(self.initial_time, times, self.state_dtype)
         bind, constants = self.bind_dynamics(inputs, start, training)
         problem = Problem(
             bind=bind,
@@ -250,6 +249,7 @@ class ODELayer(ImplicitLayer):
             differentiable_times=differentiable,
             on_backward=on_backward,
         )
+        statement.check_resolution(self.initial_time, times, self.state_dtype)
         if not training or not (self.kinetic_weight or self.jacobian_weight):
             return problem
         noises = path_energy.draw(state, self.seed_generator) if self.jacobian_weight else []

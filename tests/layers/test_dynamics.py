@@ -75,10 +75,14 @@ def test_functional_models(cls, names, step_control):
     assert all(g is not None for g in tape.gradient(loss, model.trainable_variables))
 
     class Same(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.model = model
+
         def call(self, t, z, x=None):
             tensors = {"t": tf.reshape(t, [-1]) + tf.zeros([2]), "z": z, "x": x}
             arguments = [tensors[name] for name in names]
-            return model(arguments if len(arguments) > 1 else arguments[0])
+            return self.model(arguments if len(arguments) > 1 else arguments[0])
 
     class SameAutonomous(Same):
         def call(self, z, x=None):

@@ -55,10 +55,14 @@ class Clock:
 
     def time(self, elapsed: tf.Tensor) -> tf.Tensor:
         """The time at which so much has elapsed; never outside of the interval."""
-        time = self.start + self.signed(elapsed)
+        time = self.time_anywhere(elapsed)
         low, high = tf.minimum(self.start, self.end), tf.maximum(self.start, self.end)
         # Rounding alone leads outside, and has no derivative.
         return _moved(time, tf.minimum(tf.maximum(time, low), high))
+
+    def time_anywhere(self, elapsed: tf.Tensor) -> tf.Tensor:
+        """The same beyond the interval's ends, past which TFP's solvers step and interpolate."""
+        return self.start + self.signed(elapsed)
 
     def next_stop(self, elapsed: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
         """The next stop after a time on this clock, or the target, whichever comes first."""

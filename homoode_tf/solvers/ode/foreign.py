@@ -40,7 +40,7 @@ class ForeignSolver:
         constants["start"] = clock.start
 
         def ode_fn(elapsed, state, start, **constants):
-            time = dataclasses.replace(clock, start=start).time(elapsed)
+            time = dataclasses.replace(clock, start=start).time_anywhere(elapsed)
             slopes = problem.bind(list(constants.values()))(time, split(state))
             return require_finite(clock.signed(tf.cast(join(slopes), state.dtype)), time)
 
@@ -76,7 +76,7 @@ class ForeignSolver:
         def ode_fn(elapsed, vector):
             state = split(vector)[: len(problem.initial_state)]
             return require_finite(
-                clock.signed(join(integrated(clock.time(elapsed), state))), elapsed
+                clock.signed(join(integrated(clock.time_anywhere(elapsed), state))), elapsed
             )
 
         start, name = tf.zeros_like(clock.span), self.solver.name

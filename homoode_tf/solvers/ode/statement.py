@@ -4,7 +4,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -51,8 +50,7 @@ def of(
 
     every_step = isinstance(solution_times, tfp.math.ode.ChosenBySolver)
     times = [solution_times.final_time] if every_step else solution_times
-    check_resolution(initial_time, times, dtype)
-    return Problem(
+    problem = Problem(
         bind=bind,
         constants=tf.nest.flatten(constants),
         initial_time=as_times(initial_time, dtype),
@@ -62,6 +60,8 @@ def of(
         differentiable_times=any(tf.is_tensor(t) for t in tf.nest.flatten((initial_time, times))),
         on_backward=on_backward,
     )
+    check_resolution(initial_time, times, dtype)
+    return problem
 
 
 def pack(states: Tensors, initial_state: Any) -> Any:
@@ -77,8 +77,8 @@ def as_times(times: Any, dtype: tf.DType) -> tf.Tensor:
     Raises:
       InvalidTypeError: If they are no real numbers, or lists of several lengths.
     """
-    if isinstance(times, keras.Variable):
-        times = times.value
+    if tf.is_tensor(times) and not isinstance(times.dtype, tf.DType):
+        times = tf.convert_to_tensor(times)  # a Keras variable
     if tf.is_tensor(times) and (times.dtype.is_floating or times.dtype.is_integer):
         return tf.cast(times, dtype)
     try:
@@ -96,7 +96,8 @@ def as_times(times: Any, dtype: tf.DType) -> tf.Tensor:
 def check_resolution(start: Any, times: Any, dtype: tf.DType) -> None:
     """Refuses numbers whose distance from the start is another one in the state's dtype."""
     known = [np.asarray(x) for x in (start, times) if not any(map(_is_unknown, _leaves(x)))]
-    if len(known) < 2 or any(x.dtype.kind not in "iuf" for x in known) or not known[1].size:
+    plain = len(known) == 2 and all(x.dtype.kind in "iuf" for x in known)
+    if not plain or known[0].ndim or not known[1].size:
         return
     exact = known[1].astype(np.float64) - known[0].astype(np.float64)
     held = [x.astype(dtype.as_numpy_dtype).astype(np.float64) for x in known]
@@ -115,7 +116,7 @@ def _leaves(times: Any) -> list[Any]:
 
 def _is_unknown(time: Any) -> bool:
     """Whether it is a tensor or a variable, in whose dtype the digits are what they are."""
-    return tf.is_tensor(time) or isinstance(time, (keras.Variable, tf.Variable))
+    return tf.is_tensor(time) or isinstance(time, tf.Variable)
 
 
 def check(problem: Problem, settings: Settings, name: str) -> None:
