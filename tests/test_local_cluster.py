@@ -28,7 +28,9 @@ FLAGS = {
     "model.head_channels": 12,
     "model.groups": 4,
     "model.dropout_rate": 0.0,
-    "model.step_control": "sample",
+    # Equal steps, for where they are controlled rounding decides on their number.
+    "model.solver": "rk4",
+    "model.num_steps": 2,
     "model.synchronized_batch_norm": True,
     "optimizer.name": "sgd",
     "optimizer.learning_rate": 0.02,
