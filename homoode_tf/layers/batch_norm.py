@@ -68,4 +68,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
         scale = gamma * tf.math.rsqrt(variance + self.epsilon)
         inputs = convolve(convolution, x, kernel * scale)
         shift = tf.cast((bias - mean) * scale + beta, inputs.dtype)
-        return tf.nn.relu(tf.nn.bias_add(inputs, shift))
+        # Not tf.nn.relu, which a graph fuses with the convolution: that ReLU makes NaN a zero. The
+        # order gives the derivative at zero that a ReLU has.
+        return tf.maximum(tf.zeros([], inputs.dtype), tf.nn.bias_add(inputs, shift))

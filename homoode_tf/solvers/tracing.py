@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which of TensorFlow's transformations is running the code that asks."""
 
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -10,6 +11,9 @@ from tensorflow.python.eager import forwardprop_util
 
 # TensorFlow has no public way to ask whether XLA will compile a graph.
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
+
+# Nor, in which graph it gathers the gradient of a loop.
+from tensorflow.python.ops.while_v2 import _WhileBodyGradFuncGraph
 
 from homoode_tf.errors import UserError
 
@@ -55,6 +59,28 @@ def refuse_forward_mode(tensors: Sequence[tf.Tensor]) -> None:
             "tf.autodiff.ForwardAccumulator cannot follow a solve in a graph. Use it eagerly, with "
             "gradient='backprop', or a tf.GradientTape."
         )
+
+
+@contextlib.contextmanager
+def refuse_captures_in_loops(advice: str) -> Iterator[None]:
+    """Refuses, within the gradient of a foreign loop, what a scope captures from outside of it.
+
+    TensorFlow (2.21) fails at that when the gradient is done, with an internal error.
+    """
+    graph = tf.compat.v1.get_default_graph()
+    if tf.executing_eagerly() or not isinstance(graph, _WhileBodyGradFuncGraph):
+        yield
+        return
+    before = {id(inner) for _, inner in graph.captures}
+    yield
+    for outer, inner in graph.captures:
+        unknown = id(inner) not in before and id(inner) not in graph.internal_capture_to_output
+        if unknown and hasattr(outer, "numpy"):
+            what = "variable" if outer.dtype == tf.resource else f"tensor of shape {outer.shape}"
+            raise TransformationError(
+                f"Within tf.map_fn, tf.while_loop or a recurrent layer the function uses a {what} "
+                f"from outside of it, where this gradient cannot find it. {advice}"
+            )
 
 
 def keras_export() -> str | None:

@@ -68,3 +68,33 @@ def test_a_norm_at_rest_is_rounded_to_half_precision_once():
     y = Around(dtype="mixed_bfloat16")(x)
     assert y.dtype == tf.bfloat16
     np.testing.assert_array_equal(y[0, 0, 0], tf.cast([1.004**2, 1.004, 1.004], tf.bfloat16))
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_not_finite_stays_so(value, policy, training):
+    """In a graph, too, where TensorFlow's own fused ReLU makes zeros of NaN."""
+    convolution = keras.layers.Conv2D(16, 3, data_format="channels_last", dtype=policy)
+    norm = BatchNormalization(dtype=policy)
+    x = tf.fill([2, 34, 34, 3], value)  # enough for a fused piece
+    convolution.build(x.shape)
+    norm.build((2, 32, 32, 16))
+
+    class Around(keras.layers.Layer):
+        def call(self, x):
+            return norm.after(convolution, x, training)
+
+    layer = Around(dtype=policy)
+    for y in (tf.function(layer)(x), layer(x)):
+        assert not np.isfinite(tf.cast(y, tf.float32)).any()
+
+
+def test_the_derivative_at_zero_is_that_of_a_relu():
+    convolution = keras.layers.Conv2D(3, 1, data_format="channels_last")
+    norm, x = BatchNormalization(), tf.Variable(tf.zeros([1, 2, 2, 1]))
+    convolution.build(x.shape)
+    norm.build((1, 2, 2, 3))
+    with tf.GradientTape() as tape:
+        y = norm.after(convolution, x, training=False)
+    np.testing.assert_array_equal(tape.gradient(y, x), tf.zeros_like(x))

@@ -201,6 +201,28 @@ def test_times_of_an_unknown_number_are_refused():
         call.get_concrete_function(tf.TensorSpec([None, 2]), tf.TensorSpec([None, None]))
 
 
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "bfloat16"])
+@modes
+@controls
+def test_gradients_at_several_times_in_half_precision(policy, mode, step_control):
+    """Whose last slope serves the states inside of a step alone, which are in float32."""
+    gradients = []
+    for dtype in ("float32", policy):
+        layer = NeuralODE(
+            keras.layers.Dense(2, "tanh", kernel_initializer="ones", dtype=dtype),
+            times=[0.4, 1.0],
+            gradient=mode,
+            step_control=step_control,
+            dtype=dtype,
+        )
+        x = tf.constant(X, layer.compute_dtype)
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            loss = tf.reduce_sum(tf.cast(layer(x), tf.float32))
+        gradients.append(tf.cast(tape.gradient(loss, x), tf.float32))
+    np.testing.assert_allclose(gradients[1], gradients[0], rtol=0.1, atol=0.05)
+
+
 def test_times_that_keras_has_rounded_are_refused():
     layer = NeuralODE(DenseDynamics(2), dtype="mixed_bfloat16")
     with pytest.raises(ValueError, match="Keras cast them to bfloat16"):

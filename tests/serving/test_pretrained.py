@@ -8,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from homoode_tf import models
@@ -26,6 +27,13 @@ def test_the_export_answers_as_the_model(shipped, tmp_path):
     assert served.class_names == tuple("0123456789")
     expected = models.pretrained("small")(images)
     np.testing.assert_allclose(served.predict(images).logits, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_images_that_are_not_finite_have_no_class(value, shipped):
+    images = np.full((2, 8, 8, 1), value, np.float32)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="is not finite"):
+        models.pretrained("small").predict(images, verbose=0)
 
 
 def test_an_image_is_classified_by_name(shipped, tmp_path, capsys):

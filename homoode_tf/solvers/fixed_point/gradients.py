@@ -122,7 +122,8 @@ def _on_the_way_back(x, transform, on_backward):
     @tf.custom_gradient
     def identity(x):
         def grad(cotangent):
-            cotangent, evaluations = transform(cotangent)
+            with tracing.refuse_captures_in_loops("Take 'phantom' or 'jacobian_free'."):
+                cotangent, evaluations = transform(cotangent)
             if on_backward is not None:
                 on_backward(tf.cast(evaluations, tf.int32))
             return cotangent

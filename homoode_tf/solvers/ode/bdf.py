@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """TFP's solver for stiff problems, with a gradient for them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -45,9 +45,10 @@ class BDF(tfp.math.ode.BDF):
 
         Raises:
           ValueError: If the times are not in order, or decrease where TFP's own solve is taken; or
-            the state is not of one floating dtype.
+            the state is not of one floating dtype, or in a graph not of a known shape.
           tf.errors.InvalidArgumentError: If a derivative is not finite, or max_num_steps is used.
         """
+        _check_shapes(tf.nest.flatten(initial_state))
         arguments = ode_fn, initial_time, initial_state, solution_times
         if not has_own_gradient(self) or any(value is not None for value in options.values()):
             state = _going_forward(initial_state, initial_time, solution_times)
@@ -68,12 +69,24 @@ class StiffSolver:
     def solve_problem(self, problem: Problem, first_step_size: Any = None) -> Solution:
         """Solves a problem; the first step size is the solver's own."""
         del first_step_size
+        _check_shapes(problem.initial_state)
         return _solve(self.solver, problem)
 
 
 def has_own_gradient(solver: tfp.math.ode.Solver) -> bool:
     """Whether a solver is one for which there is a gradient here: BDF without another adjoint."""
     return isinstance(solver, tfp.math.ode.BDF) and solver._make_adjoint_solver_fn() is solver
+
+
+def _check_shapes(state: Sequence[Any]) -> None:
+    shapes = [tf.convert_to_tensor(y).shape for y in state]
+    unknown = [shape for shape in shapes if not shape.is_fully_defined()]
+    if unknown:
+        raise InvalidValueError(
+            "bdf, which solves with the Jacobian of the whole state, needs one of a known shape in "
+            f"a graph, got {unknown[0]}. Give the input a batch size (data sets: "
+            "batch(..., drop_remainder=True)), or take an explicit solver."
+        )
 
 
 def _going_forward(state: Any, start: Any, times: Any) -> Any:

@@ -16,6 +16,8 @@ from homoode_tf.solvers.ode.problem import Problem
 from homoode_tf.solvers.ode.results import Record, Solution
 from homoode_tf.solvers.ode.settings import TO_COMPILE
 
+_IN_LOOPS = "Give its value in `constants`, or take gradient='backprop'."
+
 
 class OwnGradient(abc.ABC):
     """One solve that can be differentiated by `backward`.
@@ -95,7 +97,8 @@ class OwnGradient(abc.ABC):
                 # As when an eager tape computes a Jacobian.
                 recorded = recorded._replace(record=_for_graph(recorded.record))
             sources = Sources(local.constants, variables)
-            found = self.backward(local, recorded, list(cotangents), sources)
+            with tracing.refuse_captures_in_loops(_IN_LOOPS):
+                found = self.backward(local, recorded, list(cotangents), sources)
             by_constants, by_variables = sources.split(found.by_sources)
             result = (found.by_time, found.by_times, *found.by_state, *by_constants)
             result = (result, by_variables) if variables else result

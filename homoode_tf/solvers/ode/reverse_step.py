@@ -151,9 +151,10 @@ class ReverseStep:
             and number < len(node.weights)
             and node.weights[number] is not None
         ]
-        if not later:
-            return given
         dtype = self.slopes[number][0].dtype
+        if not later:
+            # The last slope counts for states inside of the step alone, which are wide.
+            return given and [tf.cast(g, dtype) for g in given]
         return combine(given, [w for w, _ in later], [s for _, s in later], dtype)
 
     def _by_times(self, by_states, by_times) -> Tensors:

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 
 from homoode_tf.solvers import fixed_point
+from homoode_tf.solvers.tracing import TransformationError
 
 TIGHT = {"rtol": 1e-12, "atol": 1e-13, "max_num_iterations": 300}
 
@@ -151,3 +152,22 @@ def test_a_mate_s_loss_changes_no_gradient():
     expected = gradient([1.0, 1.0, 1.0])
     for scales in ([1.0, 1e-4, 1e-8], [1e3, 1.0, 1.0]):
         np.testing.assert_allclose(gradient(scales), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("make", [tf.Variable, tf.constant])
+def test_within_a_loop_what_stands_outside_is_refused(make):
+    weights, solver = make(0.3 * random(4, 4)), fixed_point.get("anderson", **TIGHT)
+
+    def point(x):
+        fn = lambda z: tf.tanh(z @ weights + x)  # noqa: E731
+        return fixed_point.differentiate(fn, solver.solve(fn, x).state, adjoint_solver=solver)
+
+    @tf.function
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            points = tf.map_fn(point, x)
+        return tape.gradient(points, x)
+
+    with pytest.raises(TransformationError, match="Take 'phantom' or 'jacobian_free'"):
+        gradient(tf.constant(random(2, 3, 4)))

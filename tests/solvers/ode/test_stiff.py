@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The solver for stiff problems, by its name, against SciPy's Radau."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -245,3 +246,14 @@ def test_what_only_runs_forward_says_so(options, traced):
     compiled = tf.function(solve)
     with pytest.raises(tf.errors.InvalidArgumentError, match="forward in time only"):
         compiled(tf.constant(-1.0))
+
+
+def test_a_shape_that_a_graph_does_not_know_is_refused():
+    solver = solvers.get("bdf")
+    call = tf.function(lambda y: solver.solve(lambda t, y: -y, 0.0, y, [1.0]).states)
+    with pytest.raises(ValueError, match="needs one of a known shape .*drop_remainder=True"):
+        call.get_concrete_function(tf.TensorSpec([None, 2]))
+    model = keras.Sequential([keras.Input((2,)), NeuralODE(keras.layers.Dense(2), "bdf")])
+    model.compile("sgd", "mse")
+    with pytest.raises(ValueError, match="needs one of a known shape"):
+        model.fit(np.ones([3, 2]), np.ones([3, 2]), batch_size=2, verbose=0)

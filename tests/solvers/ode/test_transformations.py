@@ -102,3 +102,30 @@ def test_forward_mode(mode, in_graph, by_rate):
     else:
         expected = BY_RATE if by_rate else SLOPE
         np.testing.assert_allclose(directional(), expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("rate", [RATE, tf.constant(RATE)], ids=["variable", "tensor"])
+@pytest.mark.parametrize("mode", MODES)
+def test_within_a_loop_what_stands_outside_is_found_or_refused(mode, rate):
+    def gradient(as_constant):
+        solver = solvers.get("bosh3", rtol=1e-5, atol=1e-5, gradient=mode)
+
+        def end(start):
+            if not as_constant:
+                return solver.solve(lambda t, y: -rate * y**2, 0.0, start, [1.0]).states[0]
+            constants = {"r": tf.convert_to_tensor(rate)}
+            return solver.solve(
+                lambda t, y, r: -r * y**2, 0.0, start, [1.0], constants=constants
+            ).states[0]
+
+        with tf.GradientTape() as tape:
+            tape.watch(START)
+            ends = tf.map_fn(end, START)
+        return tape.gradient(ends, START)
+
+    np.testing.assert_allclose(tf.function(gradient)(True), SLOPE, atol=1e-4)
+    if mode == "backprop":
+        np.testing.assert_allclose(tf.function(gradient)(False), SLOPE, atol=1e-4)
+    else:
+        with pytest.raises(TransformationError, match="Give its value in `constants`"):
+            tf.function(gradient)(False)
