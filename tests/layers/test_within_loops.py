@@ -132,12 +132,12 @@ class Branching(keras.Model):
 
 
 BRANCHES = [("HomoODE", "checkpoint", "cond"), ("DEQ", "implicit", "switch_case")]
+# Each layer in each kind of branch, and each mode in one.
+_KINDS = ("case", "switch_case", "cond")
 BRANCHES += [
-    slow(layer, mode, kind)
-    for kind in ("cond", "case", "switch_case")
+    slow(layer, modes[number % len(modes)], _KINDS[number])
     for layer, modes in _MODES.items()
-    for mode in modes
-    if (layer, mode, kind) not in BRANCHES
+    for number in range(len(_KINDS))
 ]
 
 

@@ -21,6 +21,7 @@ from homoode_tf.solvers.ode.results import Solution, Status
 
 # Of the time since the start. What the interpolation is off by is far less.
 _LARGEST_CORRECTION = 1e-3
+_ADVICE = "the time of an event has first ones alone"
 Event = Callable[[tf.Tensor, Tensors], tf.Tensor]
 
 
@@ -56,6 +57,7 @@ def solve(solver: Any, problem: Problem, event: Event, first_step_size: Any = No
         ending = rescaled(problem, time[tf.newaxis])
     else:
         ending = dataclasses.replace(problem, solution_times=time[tf.newaxis])
+    ending = dataclasses.replace(ending, advice=_ADVICE)
     solution = solver.solve_problem(ending, None if time.shape.rank else first_step_size)
     state = [y[0] for y in solution.states]
     time, state = _by_implicit_function(problem, event, (time, state), fired, settings.gradient)
@@ -74,8 +76,7 @@ def solve(solver: Any, problem: Problem, event: Event, first_step_size: Any = No
 
 def _by_implicit_function(problem, event, found, fired, mode) -> tuple[tf.Tensor, Tensors]:
     """Time and state of the event, corrected by one step of Newton's, with their derivatives."""
-    advice = "the time of an event has first ones alone"
-    time, state = found[0], once_differentiable(mode, found[1], advice)
+    time, state = found[0], once_differentiable(mode, found[1], _ADVICE)
     slope = [tf.stop_gradient(k) for k in problem.field(time, state)]
     frozen = [tf.stop_gradient(y) for y in state]
     with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -85,7 +86,7 @@ def _by_implicit_function(problem, event, found, fired, mode) -> tuple[tf.Tensor
     rate = by_time
     for k, g in zip(slope, by_state, strict=True):
         rate += tf.reduce_sum(k * g, None if not time.shape.rank else range(1, k.shape.rank))
-    (value,) = once_differentiable(mode, [event(time, state)], advice)
+    (value,) = once_differentiable(mode, [event(time, state)], _ADVICE)
     # Without an event there is nothing to correct, and dg/dt may be anything.
     factor = tf.stop_gradient(tf.where(fired, -1.0 / rate, tf.zeros_like(rate)))
     largest = _LARGEST_CORRECTION * tf.abs(time - problem.initial_time)

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from tensorflow.python.eager import record
 
+from homoode_tf.solvers.first_order import SecondDerivativeError
 from homoode_tf.solvers.ode import radau
 from homoode_tf.solvers.ode.clock import Clock
 from homoode_tf.solvers.ode.flat import Tensors, add, as_vector, dot, wide_dtype
@@ -68,7 +69,15 @@ def _compiled(fn: Callable) -> Callable:
 
     def call(*arguments):
         traced = tf.function(fn, autograph=False)
-        for variable in traced.get_concrete_function(*arguments).variables:
+        try:
+            found = traced.get_concrete_function(*arguments)
+        except LookupError as error:  # TensorFlow's, of an operation without a derivative
+            raise SecondDerivativeError(
+                "the gradient of bdf is asked for under a persistent tape, which would need its "
+                "second derivative. Leave that tape first: call tape.gradient outside of its "
+                "`with`."
+            ) from error
+        for variable in found.variables:
             variable.read_value()  # which tells tapes and custom gradients that it is used
         with record.stop_recording():  # or the tapes around it would differentiate the function
             return traced(*arguments)
@@ -109,7 +118,9 @@ class _Forward:
 
     def follow(self, times: tf.Tensor | None) -> tfp.math.ode.Results:
         """The solution on the clock, at these times or at those of all steps."""
-        problem, clock = self._problem, self.clock
+        # TensorFlow derives each loop anew for each tape that watches what goes in.
+        problem = self._problem.of(*map(tf.stop_gradient, self._problem.tensors))
+        clock = Clock.of(problem)
         chosen = tfp.math.ode.ChosenBySolver(clock.span)
 
         def ode_fn(elapsed, state):

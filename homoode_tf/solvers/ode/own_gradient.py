@@ -102,7 +102,7 @@ class OwnGradient(abc.ABC):
             by_constants, by_variables = sources.split(found.by_sources)
             result = (found.by_time, found.by_times, *found.by_state, *by_constants)
             result = (result, by_variables) if variables else result
-            return first_order_only(self.mode, result, self.advice)
+            return first_order_only(self.mode, result, problem.advice or self.advice)
 
         return list(states), grad
 

@@ -38,6 +38,8 @@ class Problem:
         in units of the tolerance; only for a loop that estimates it.
       structure: A nest in whose form a user sees the state, its leaves being of no matter.
       on_backward: Told how many evaluations a backward pass made, an int32 scalar.
+      advice: What one is told who asks for second derivatives, where it is not the gradient mode
+        that decides.
     """
 
     bind: Callable[[Tensors], Field]
@@ -54,6 +56,7 @@ class Problem:
     measures_error: bool = False
     structure: Any = None
     on_backward: Callable[[tf.Tensor], object] | None = None
+    advice: str | None = None
 
     @functools.cached_property
     def stage_field(self) -> Field:
