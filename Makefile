@@ -17,9 +17,7 @@ train: .venv/installed
 	$(BIN)/python train.py --config=configs/digits.py --workdir=$(WORKDIR)
 
 # What takes more than about five seconds is marked `slow`, and is not the only test of a feature.
-# One process more than there are cores: some tests wait for processes of their own.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
-PYTEST := $(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=worksteal
+PYTEST := $(BIN)/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=worksteal
 
 test: .venv/installed lint
 	$(PYTEST) -m 'not slow'
