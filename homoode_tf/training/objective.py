@@ -39,7 +39,9 @@ def make_gradient(
     """
     num_parts = settings.accumulation_steps
     share = 1.0 / (num_replicas * num_parts)
-    variables = [list(model.task_variables), list(model.initial_point_variables)]
+    # TensorFlow's own: of an unused one of Keras's it cannot make the zeros.
+    groups = (model.task_variables, model.initial_point_variables)
+    variables = [[variable.value for variable in group] for group in groups]
 
     def of_part(images, labels, scale):
         with tf.GradientTape() as tape:
