@@ -2,6 +2,8 @@
 """A run that is packed, trained by JAX and unpacked is one that TensorFlow could have made."""
 
 import json
+import subprocess
+import sys
 import time
 
 import keras
@@ -9,13 +11,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs import digits
+from configs import compare_digits, digits
 from homoode_tf import training
+from homoode_tf.compare import Experiment
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.training.files.workdir import Workdir, WorkdirError
 from homoode_tf.training.run import Run
 from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.step import make_train_step
+from scripts.without_tensorflow import comparison
 from scripts.without_tensorflow.pack import pack, variables_of
 from scripts.without_tensorflow.unpack import unpack
 
@@ -124,6 +128,40 @@ def test_a_run_comes_back_complete(packed, data, tmp_path):
     assert training.train(small(), tmp_path / "run") == result
     lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [20, 40]
+
+
+@pytest.mark.slow
+def test_a_comparison_comes_back_complete(packed, tmp_path, monkeypatch):
+    def of_one(_):
+        config = compare_digits.get_config()
+        config.recipe.update(small(epochs=0.3).to_dict())  # six steps
+        config.seeds = (0, 1, 2)
+        config.models = {"homoode": config.models.homoode}
+        return config
+
+    monkeypatch.setattr(comparison.pack, "config_of", of_one)
+    folders = ["--workdir", str(tmp_path / "runs"), "--packed", str(tmp_path / "packed")]
+    given = ["comparison", "--config=any", *folders]
+    monkeypatch.setattr(sys, "argv", given)
+    comparison.main()
+    runs = [tmp_path / "packed" / "homoode" / f"seed{seed}" for seed in range(3)]
+    members = Experiment(of_one(None), tmp_path / "runs").members
+    # One that was not traced is that which `pack` would have made.
+    pack(make_run(members[1].config, tmp_path / "run"), tmp_path / "alone", with_images=False)
+    alone, like = there.Packed(tmp_path / "alone"), there.Packed(runs[1])
+    assert alone.plan == like.plan and alone.but_seed == like.but_seed
+    for name, value in alone.variables.items():
+        np.testing.assert_array_equal(like.variables[name], value)
+
+    # A broken one fails alone; what is not there is left to `compare`.
+    (runs[1] / "step.mlirbc").write_bytes(b"")
+    command = [sys.executable, there.__file__, *map(str, runs[:2]), "--processes", "2"]
+    assert subprocess.run([*command, "--images", str(packed / "images.npz")]).returncode == 1
+    assert [(run / "trained.npz").exists() for run in runs] == [True, False, False]
+    monkeypatch.setattr(sys, "argv", [*given, "--back"])
+    comparison.main()
+    assert [member.is_complete for member in members] == [True, False, False]
+    assert members[0].outcome()["steps"] == 6
 
 
 def test_runs_of_other_seeds_share_what_is_compiled(packed, tmp_path):

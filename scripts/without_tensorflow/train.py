@@ -6,14 +6,22 @@
 Runs that differ in their seed alone are compiled once, and all while those before them train. After
 a run's last step, or when the time is over, its folder has trained.npz, the variables, and
 metrics.json, a line an epoch; the same command again goes on from there.
+
+Small models leave a GPU waiting: `--processes 8` trains so many runs at a time, each in a process
+of its own. CUDA lets them compute side by side where its MPS was begun (`nvidia-cuda-mps-control
+-d`), and else in turn. What one compiles the others read from $JAX_COMPILATION_CACHE_DIR.
 """
 
 import argparse
 import concurrent.futures
 import dataclasses
 import json
+import os
 import pathlib
 import re
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -287,21 +295,15 @@ def _means(plan: Mapping[str, Any], variables: Mapping[str, jax.Array]) -> dict[
     }
 
 
-def main() -> None:
-    """Trains the packed runs that the command line names."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("packed", nargs="+", type=pathlib.Path)
-    parser.add_argument("--images", type=pathlib.Path, help="default: those of the first run")
-    parser.add_argument("--seconds", type=float, default=float("inf"), help="for all of them")
-    parser.add_argument("--most_epochs", type=int, default=10**6, help="of each, for a trial")
-    options = parser.parse_args()
+def train_in_turn(options: argparse.Namespace) -> bool:
+    """Trains the runs one after the other; returns whether none failed."""
     jax.config.update("jax_enable_x64", True)  # counters are int64
     say("JAX", jax.__version__, jax.devices())
     with np.load(options.images or options.packed[0] / "images.npz") as file:
         images, labels = jnp.asarray(file["images"]), jnp.asarray(file["labels"], jnp.int64)
     runs = [Packed(folder) for folder in options.packed]
     first = {run.but_seed: run for run in reversed(runs)}
-    ends = _STARTED + options.seconds
+    ends, failed = _STARTED + options.seconds, 0
     with concurrent.futures.ThreadPoolExecutor(len(first)) as pool:
         compiled = {
             key: pool.submit(Compiled, run, images, labels)
@@ -311,7 +313,43 @@ def main() -> None:
             try:
                 train(run, compiled[run.but_seed].result(), ends, options.most_epochs)
             except Exception as error:  # those after it are not to be lost with it
+                failed += 1
                 say(f"{run.folder} failed:", repr(error)[:2000])
+    return not failed
+
+
+def train_side_by_side(options: argparse.Namespace) -> bool:
+    """Trains each run in a process of its own, some at a time; returns whether none failed."""
+    images = options.images or options.packed[0] / "images.npz"
+
+    def one(packed: pathlib.Path, environment: dict[str, str]) -> bool:
+        left = options.seconds - (time.monotonic() - _STARTED)
+        if left <= 0:
+            return True
+        command = [sys.executable, __file__, str(packed), "--images", str(images)]
+        command += ["--seconds", str(left), "--most_epochs", str(options.most_epochs)]
+        return subprocess.run(command, env=environment).returncode == 0
+
+    with (
+        tempfile.TemporaryDirectory() as cache,
+        concurrent.futures.ThreadPoolExecutor(options.processes) as pool,
+    ):
+        # A process is not to take most of the GPU's memory for itself.
+        shared = {"JAX_COMPILATION_CACHE_DIR": cache, "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+        return all(list(pool.map(lambda run: one(run, shared | os.environ), options.packed)))
+
+
+def main() -> None:
+    """Trains the packed runs that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("packed", nargs="+", type=pathlib.Path)
+    parser.add_argument("--images", type=pathlib.Path, help="default: those of the first run")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="for all of them")
+    parser.add_argument("--most_epochs", type=int, default=10**6, help="of each, for a trial")
+    parser.add_argument("--processes", type=int, default=1, help="runs at a time")
+    options = parser.parse_args()
+    ways = train_side_by_side if options.processes > 1 else train_in_turn
+    sys.exit(not ways(options))
 
 
 if __name__ == "__main__":
