@@ -48,12 +48,15 @@ def make_gradient(
             logits = model(images, training=True)
             entropies = cross_entropy(labels, logits, settings.label_smoothing)
             task_loss = tf.reduce_sum(entropies) / settings.batch_size
-            added_loss = tf.add_n([tf.zeros([]), *model.losses]) * share
+            losses = [tf.cast(loss, tf.float32) for loss in model.losses]
+            added_loss = tf.add_n([tf.zeros([]), *losses]) * share
             loss = task_loss + added_loss
             if scale is not None:
                 loss *= scale
         zero = tf.UnconnectedGradients.ZERO
         gradients = tape.gradient(loss, variables, unconnected_gradients=zero)
+        # Of what is gathered from a table it is IndexedSlices, which do not add up.
+        gradients = [[tf.convert_to_tensor(gradient) for gradient in group] for group in gradients]
         metrics = [
             share,
             tf.cast(tf.shape(labels)[0], tf.float32),
@@ -74,7 +77,7 @@ def make_gradient(
             lambda *part: of_part(*part, scale), num_parts, images, labels
         )
         if scale is not None:
-            gradients = [[gradient / scale for gradient in group] for group in gradients]
+            gradients = [[g / tf.cast(scale, g.dtype) for g in group] for group in gradients]
         return *gradients, metrics
 
     return gradient

@@ -2,11 +2,12 @@
 """Everything that changes while a model trains."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 import tensorflow as tf
 
+from homoode_tf.errors import InvalidValueError
 from homoode_tf.layers import ODELayer
 from homoode_tf.training.non_finite import NonFiniteSteps
 from homoode_tf.training.optimizers import (
@@ -40,6 +41,9 @@ class TrainState:
         may_skip: Whether a non-finite step leaves everything as it was.
         recent_metrics: Sums since the last line of metrics.
         epoch_metrics: Sums since the epoch began.
+
+    Raises:
+        InvalidValueError: If weights have several dtypes, on several replicas.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class TrainState:
         total_steps: int,
         strategy: tf.distribute.Strategy,
     ):
+        _check_dtypes(model.trainable_variables, strategy)
         self.model = model
         self.strategy = strategy
         # Plain variables, made outside the strategy's scope: steps add to them what has already
@@ -191,3 +196,16 @@ def _values(holder: keras.Model | keras.optimizers.Optimizer) -> list[tf.Variabl
 
 def _is_floating(variable: keras.Variable) -> bool:
     return variable.value.dtype.is_floating
+
+
+def _check_dtypes(weights: Sequence[keras.Variable], strategy: tf.distribute.Strategy) -> None:
+    first = {}
+    for weight in weights:
+        first.setdefault(weight.dtype, weight.path)
+    if len(first) > 1 and strategy.num_replicas_in_sync > 1:
+        named = " and ".join(f"{dtype} ({path})" for dtype, path in first.items())
+        raise InvalidValueError(
+            f"TensorFlow sums the gradients of {strategy.num_replicas_in_sync} replicas in one "
+            f"piece, for which all weights must have one dtype; they have {named}. Make those of "
+            "your own in float32, and cast them where they are used, or train on one device."
+        )

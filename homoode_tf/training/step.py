@@ -12,7 +12,7 @@ from homoode_tf.layers.solver_scope import solver_scope
 from homoode_tf.solvers import RungeKutta
 from homoode_tf.training.devices.strategy import OF_A_LOST_WORKER
 from homoode_tf.training.objective import make_gradient
-from homoode_tf.training.optimizers import clip_to_global_norm
+from homoode_tf.training.optimizers import clip_to_global_norm, squared_norm
 from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.state import TrainState
 
@@ -88,7 +88,7 @@ def _compute_and_apply(state, settings, solver):
             *gradients, metrics = gradient(images, labels, scale)
         state.agree_on_step_sizes()
         # One all-reduce for the metrics and for whether all is finite.
-        squares = tf.add_n([tf.reduce_sum(tf.square(g)) for g in tf.nest.flatten(gradients)])
+        squares = squared_norm(tf.nest.flatten(gradients))
         return *gradients, sum_over_replicas([*tf.unstack(metrics), squares])
 
     def apply(task_gradients, initial_point_gradients, number):

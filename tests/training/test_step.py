@@ -69,29 +69,6 @@ def test_two_replicas_equal_one(one_replica, two_replicas, changes):
     assert int(one.state.step) == int(two.state.step) == 6
 
 
-class WithUnused(fakes.FakeModel):
-    def build(self, input_shape):
-        self.unused = self.add_weight(shape=(2, 3), initializer="ones", name="unused")
-        super().build(input_shape)
-
-
-@pytest.mark.parametrize("name", ["adam", "sgd", slow("muon")])
-def test_a_weight_that_nothing_uses_stays(strategy, name):
-    def build(settings, image_shape, num_classes, *_):
-        model = WithUnused(num_classes)
-        model.build((None, *image_shape))
-        return model
-
-    changes = {"optimizer__name": name}
-    state, settings = fakes.make_state(strategy, build, **changes), fakes.settings(**changes)
-    before = [v.numpy().copy() for v in state.model.task_variables]
-    step = make_train_step(state, settings)
-    step(Inputs(fakes.FakeImages(), settings, strategy).train(0, 1))
-    for variable, value in zip(state.model.task_variables, before, strict=True):
-        moved = np.any(variable.numpy() != value)
-        assert moved == (variable is not state.model.unused), variable.path
-
-
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_clipping_bounds_the_norm_of_the_whole_gradient(request, replicas):
     strategy = request.getfixturevalue("one_replica" if replicas == 1 else "two_replicas")

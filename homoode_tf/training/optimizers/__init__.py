@@ -6,7 +6,7 @@ from homoode_tf.training.optimizers.build import (
     build_initial_point_optimizer,
     build_task_optimizer,
 )
-from homoode_tf.training.optimizers.clipping import clip_to_global_norm
+from homoode_tf.training.optimizers.clipping import clip_to_global_norm, squared_norm
 from homoode_tf.training.optimizers.loss_scale import LossScale
 from homoode_tf.training.optimizers.muon import ConvMuon
 from homoode_tf.training.optimizers.schedules import EveryPeriod, WarmupCosine
@@ -20,4 +20,5 @@ __all__ = [
     "build_initial_point_optimizer",
     "build_task_optimizer",
     "clip_to_global_norm",
+    "squared_norm",
 ]
