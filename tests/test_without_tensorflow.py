@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+import types
 
 import keras
 import numpy as np
@@ -16,6 +17,7 @@ from homoode_tf import training
 from homoode_tf.compare import Experiment
 from homoode_tf.errors import InvalidValueError
 from homoode_tf.training.files.workdir import Workdir, WorkdirError
+from homoode_tf.training.milestones import Milestones
 from homoode_tf.training.run import Run
 from homoode_tf.training.settings import TrainingSettings
 from homoode_tf.training.step import make_train_step
@@ -148,8 +150,11 @@ def test_a_comparison_comes_back_complete(packed, tmp_path, monkeypatch):
     members = Experiment(of_one(None), tmp_path / "runs").members
     # One that was not traced is that which `pack` would have made.
     pack(make_run(members[1].config, tmp_path / "run"), tmp_path / "alone", with_images=False)
-    alone, like = there.Packed(tmp_path / "alone"), there.Packed(runs[1])
-    assert alone.plan == like.plan and alone.but_seed == like.but_seed
+    alone, like, first = map(there.Packed, (tmp_path / "alone", runs[1], runs[0]))
+    assert not (tmp_path / "alone" / "images.npz").exists()
+    assert alone.plan == like.plan and alone.plan["seed"] == 1
+    assert alone.but_seed == like.but_seed == first.but_seed  # compiled once for all
+    assert any(np.any(alone.variables[name] != value) for name, value in first.variables.items())
     for name, value in alone.variables.items():
         np.testing.assert_array_equal(like.variables[name], value)
 
@@ -164,15 +169,6 @@ def test_a_comparison_comes_back_complete(packed, tmp_path, monkeypatch):
     assert members[0].outcome()["steps"] == 6
 
 
-def test_runs_of_other_seeds_share_what_is_compiled(packed, tmp_path):
-    pack(make_run(small(seed=1), tmp_path / "run"), tmp_path, with_images=False)
-    other, one = there.Packed(tmp_path), there.Packed(packed)
-    assert other.but_seed == one.but_seed
-    assert other.plan["seed"] == 1
-    assert any(np.any(other.variables[name] != value) for name, value in one.variables.items())
-    assert not (tmp_path / "images.npz").exists()
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -183,8 +179,14 @@ def test_runs_of_other_seeds_share_what_is_compiled(packed, tmp_path):
     ],
 )
 def test_what_cannot_be_packed_is_refused(changes, tmp_path):
+    settings = TrainingSettings.from_config(small(**changes))
+    run = types.SimpleNamespace(
+        settings=settings,
+        state=types.SimpleNamespace(may_skip=settings.non_finite == "skip"),
+        milestones=Milestones(settings, num_train=1000),
+    )
     with pytest.raises(InvalidValueError, match="what is packed has no config.non_finite=skip"):
-        pack(make_run(small(**changes), tmp_path / "run"), tmp_path / "packed")
+        pack(run, tmp_path / "packed")
     assert not (tmp_path / "packed").exists()
 
 
