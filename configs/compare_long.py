@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from configs import cifar10_ten_minutes, mnist
 from configs.family import compare_larger
 
+_HALF_RATE = {"learning_rate": 0.02, "adam_learning_rate": 0.002}
 _NAMES = ("resnet", "neural_ode", "augmented_neural_ode", "deq", "homoode")
 
 
@@ -30,4 +31,7 @@ def get_config(dataset: str = "cifar10") -> ConfigDict:
     config = compare_larger(recipe, seeds=(0, 1, 2))
     config.models = ConfigDict({name: config.models[name] for name in _NAMES})
     config.models.resnet.model.num_steps = 4
+    if dataset == "mnist":
+        for name in ("resnet", "neural_ode", "homoode"):
+            config.models[name].optimizer = ConfigDict(_HALF_RATE)
     return config

@@ -8,7 +8,8 @@
         --workdir=runs/compare_long_cifar10 --packed=packed --back
 
 A run's folder is `packed/MODEL/seedN`. Runs that differ in their seed alone are traced once.
-`homoode_tf.compare` with the same config and workdir then trains what is left, and reports.
+`homoode_tf.compare` with the same config and workdir then trains what is left, the last steps of a
+run, too, and reports.
 """
 
 import json
