@@ -192,6 +192,16 @@ def test_closer_tolerances_come_nearer_for_more_evaluations(monkeypatch):
     assert found["distance"][1] < 1e-3 < found["distance"][0] < 1.0
     assert found["evaluations"][1] > found["evaluations"][0]
     assert all(0.0 <= share <= 1.0 for share in found["changed"])
+    assert found["own"]["evaluations"] >= found["evaluations"][0]  # at 1e-3
+
+
+def test_equal_steps_are_compared_with_the_solution_itself(monkeypatch):
+    monkeypatch.setattr(solver_dependence, "TOLERANCES", (1e-1, 1e-4))
+    found = solver_dependence.by_tolerance(flow(solver="heun", num_steps=2), IMAGES, LABELS)
+    assert found["distance"][1] < 1e-4
+    # Of z' = z + x with z(0) = 0: z(1) = (e - 1) x, and by two such steps 1.640625 x.
+    assert found["own"]["distance"] == pytest.approx(1.0 - 1.640625 / (np.e - 1.0), rel=1e-3)
+    assert found["own"]["evaluations"] == 4.0
 
 
 def test_time_goes_on_beyond_training(monkeypatch):
@@ -269,7 +279,11 @@ def results():
         "gaussian": dict.fromkeys(map(str, measure.SIGMAS), 0.5),
         "corruptions": {"fog": [0.5] * 5, "snow": [0.7] * 5},
         **{attack: dict.fromkeys(map(str, measure.EPSILONS), 0.4) for attack in ("fgsm", "pgd")},
-        "tolerance": {"changed": [0.1] * 5, "distance": [0.1] * 5},
+        "tolerance": {
+            "changed": [0.1] * 5,
+            "distance": [0.1] * 5,
+            "own": {"changed": 0.2},
+        },
         "time": {"accuracy": [0.2, 0.9, 0.8, 0.7]},
         "jacobian": {"norm": [2.0] * 5, "residual": [1.0] * 5},
     }
@@ -312,8 +326,9 @@ def test_the_figure_has_a_panel_for_each_question(tmp_path):
     assert (tmp_path / "stability.png").stat().st_size > 10_000
 
 
-def test_the_page_has_what_was_measured():
-    measured = json.loads((DOCS / "results" / "stability" / "stability.json").read_text("utf-8"))
+@pytest.mark.parametrize("study", sorted(p.name for p in (DOCS / "results").glob("stability*")))
+def test_the_page_has_what_was_measured(study):
+    measured = json.loads((DOCS / "results" / study / "stability.json").read_text("utf-8"))
     text = (DOCS / "stability.md").read_text(encoding="utf-8")
     assert table.render(measured) in text, "run `python -m scripts.stability` and take its table"
-    assert "results/stability/stability.png" in text
+    assert f"results/{study}/stability.png" in text

@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.reporting import markdown_table
 from scripts.stability.solver_dependence import TIMES, TOLERANCES
 
+_NOTHING = "–"  # noqa: RUF001
 # What the columns show of the ranges that were measured.
 SIGMA, EPSILON, TOLERANCE = "0.2", "2", TOLERANCES.index(1e-2)
 
@@ -17,7 +18,8 @@ SIGMA, EPSILON, TOLERANCE = "0.2", "2", TOLERANCES.index(1e-2)
 def render(results: Mapping[str, Any]) -> str:
     """The table of what `stability.json` holds, in Markdown."""
     rows = [_row(name, results) for name in results["members"]]
-    return markdown_table(list(rows[0]), [list(row.values()) for row in rows])
+    names = [name for name in rows[0] if any(row[name] != _NOTHING for row in rows)]
+    return markdown_table(names, [[row[name] for name in names] for row in rows])
 
 
 def _row(name: str, results: Mapping[str, Any]) -> dict[str, str]:
@@ -41,6 +43,12 @@ def _row(name: str, results: Mapping[str, Any]) -> dict[str, str]:
         "answers changed by tolerance 1e-2": spread(
             percent(m["tolerance"]["changed"][TOLERANCE] for m in measured if m["tolerance"])
         ),
+        "by its own steps": spread(
+            # Studies from before it was measured have none.
+            percent(
+                m["tolerance"].get("own", {}).get("changed") for m in measured if m["tolerance"]
+            )
+        ),
         **{
             f"at {factor:g} T": spread(
                 percent(m["time"]["accuracy"][number] for m in measured if m["time"])
@@ -60,7 +68,7 @@ def percent(shares) -> list[float]:
 def spread(values: Sequence[float], digits: int = 1) -> str:
     """Mean ± sample standard deviation; a dash of nothing."""
     if not values:
-        return "–"  # noqa: RUF001
+        return _NOTHING
     mean = f"{statistics.fmean(values):.{digits}f}"
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
