@@ -94,21 +94,26 @@ class GroupNormalization(keras.layers.Layer):
             relu: Whether the activation is a ReLU; there is none otherwise.
         """
         dtype = tf.float64 if inputs.dtype == tf.float64 else tf.float32
-        mixing, one = tf.constant(self._mixing, dtype), tf.ones([1, 1], dtype)
-        parameters = [
-            tf.cast(self.gamma, dtype),
-            tf.cast(self.beta, dtype),
-            0.0 * one if bias is None else tf.cast(bias, dtype),
-            one if mask is None else tf.cast(mask, dtype),
-        ]
+        mixing = tf.constant(self._mixing, dtype)
+        given = [tensor is not None for tensor in (bias, mask)]
+        parameters = [self.gamma, self.beta, *(p for p in (bias, mask) if p is not None)]
 
-        def coefficients(mean, variance, gamma, beta, bias, mask):
-            mean = mask * (mean + bias)
+        def coefficients(mean, variance, gamma, beta, *optional):
+            optional = iter(optional)
+            bias, mask = (next(optional) if is_given else None for is_given in given)
+            if bias is not None:
+                mean += bias
+            if mask is not None:
+                mean, variance = mask * mean, tf.square(mask) * variance
             group = tf.matmul(mean, mixing)
-            spread = tf.square(mask) * variance + tf.square(mean - group)
-            scale = gamma * tf.math.rsqrt(tf.matmul(spread, mixing) + self.epsilon)
-            return scale * mask, beta + (mask * bias - group) * scale
+            spread = tf.matmul(variance + tf.square(mean - group), mixing)
+            scale = gamma * tf.math.rsqrt(spread + self.epsilon)
+            moved = -group
+            if bias is not None:
+                moved = (bias if mask is None else mask * bias) - group
+            return scale if mask is None else scale * mask, beta + moved * scale
 
+        parameters = [tf.cast(p, dtype) for p in parameters]
         output, *_ = normalize(inputs, coefficients, parameters, addend, relu=relu)
         return tf.cast(output, self.compute_dtype)
 

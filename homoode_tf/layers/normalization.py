@@ -64,34 +64,29 @@ def normalize(
 def _plain(coefficients, relu, y, parameters, addends):
     x = _wide(y)
     positions = list(range(1, x.shape.rank - 1))
-    mean = tf.reduce_mean(x, positions, keepdims=True)
+    mean = tf.reduce_mean(x, positions)
     # Squares of the distance from the mean, so that no digits are lost where it is large. It counts
     # as a constant, and what that leaves out of the variance is zero, but has a second derivative.
     middle = tf.stop_gradient(mean)
-    variance = tf.reduce_mean(tf.math.squared_difference(x, middle), positions)
-    variance -= tf.square(_flat(mean - middle))
-    scale, shift = coefficients(_flat(mean), variance, *parameters)
+    variance = tf.reduce_mean(tf.math.squared_difference(x, _spread(middle, x)), positions)
+    variance -= tf.square(mean - middle)
+    scale, shift = coefficients(mean, variance, *parameters)
     z = x * _spread(scale, x) + _spread(shift, x)
     z = tf.nn.relu(z) if relu else z
     for addend in addends:
         z += _wide(addend)
-    return tf.cast(z, y.dtype), _flat(mean), variance
+    return tf.cast(z, y.dtype), mean, variance
 
 
 def _wide(x: tf.Tensor) -> tf.Tensor:
     return tf.cast(x, tf.float64 if x.dtype == tf.float64 else tf.float32)
 
 
-def _flat(x: tf.Tensor) -> tf.Tensor:
-    """(batch, 1, ..., channels) without its positions."""
-    return tf.reshape(x, [-1, x.shape[-1]])
-
-
 def _spread(x: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """(batch, channels), or less, to be multiplied with a large tensor."""
-    for _ in range(like.shape.rank - x.shape.rank):
-        x = tf.expand_dims(x, -2)
-    return x
+    if x.shape.rank < 2:
+        return x
+    return tf.reshape(x, [-1, *[1] * (like.shape.rank - 2), x.shape[-1]])
 
 
 def _num_rows(shape: tf.TensorShape) -> int:

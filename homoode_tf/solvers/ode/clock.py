@@ -60,6 +60,17 @@ class Clock:
         # Rounding alone leads outside, and has no derivative.
         return _moved(time, tf.minimum(tf.maximum(time, low), high))
 
+    def times_in_step(
+        self, elapsed: tf.Tensor, length: tf.Tensor, fractions: Sequence[float]
+    ) -> list[tf.Tensor]:
+        """The times at fractions of a step, on its own side of the stops.
+
+        All at once: for a small state the arithmetic of time would be much of the work.
+        """
+        shape = [len(fractions)] + [1] * elapsed.shape.rank
+        parts = tf.reshape(tf.constant(list(fractions), length.dtype), shape) * length
+        return tf.unstack(self.time_of_step(elapsed)(elapsed + parts), num=len(fractions))
+
     def time_anywhere(self, elapsed: tf.Tensor) -> tf.Tensor:
         """The same beyond the interval's ends, past which TFP's solvers step and interpolate."""
         return self.start + self.signed(elapsed)

@@ -93,14 +93,11 @@ class ReverseStep:
     def _schedule(self, elapsed, length):
         """The weights of the slopes at every node, and its time: the stages, then the end."""
         tableau, clock = self._stepper.tableau, self._stepper.clock
-        time = clock.time_of_step(elapsed)
         rows = scale(clock.signed(length), [*tableau.a, tableau.b])
         # The last stage of first-same-as-last methods is the end.
         stages = tableau.num_stages - tableau.fsal
-        times = [
-            time(elapsed + tableau.c[i] * length) if i else time(elapsed) for i in range(stages)
-        ]
-        return [[], *rows[: stages - 1], rows[-1]], [*times, time(elapsed + length)]
+        times = clock.times_in_step(elapsed, length, [*tableau.c[:stages], 1.0])
+        return [[], *rows[: stages - 1], rows[-1]], times
 
     def _evaluate(self, weights, time, is_end: bool) -> _Node:
         state = list(self._base)
@@ -118,7 +115,7 @@ class ReverseStep:
         """From the cotangent of the state at the end, and those that the slopes have beside."""
         by_states: list[Tensors] = [None] * len(self._nodes)
         by_parameters: list[Tensors] = []
-        by_times = [tf.zeros_like(node.time) for node in self._nodes]
+        by_times = [tf.zeros_like(node.time) for node in self._nodes if self._times]
         for number in reversed(range(len(self._nodes))):
             node = self._nodes[number]
             by_state = list(cotangent) if number == len(self._nodes) - 1 else None

@@ -91,13 +91,13 @@ class Stepper:
           The `Step`.
         """
         tableau, num_stages = self.tableau, self.num_stages
-        time = self.clock.time_of_step(elapsed)
         rows = scale(self.clock.signed(length), [*tableau.a, tableau.b, *tableau.error])
         solution, errors = rows[tableau.num_stages - 1], rows[tableau.num_stages :]
         # Where a stage has no weight in the solution its integrands count for nothing.
         fields = {False: self.field, True: self.integrands or self.field}
-        slopes = [fields[bool(tableau.b[0])](time(elapsed), state) if slope is None else slope]
         ends_in_stage = tableau.fsal and num_stages == tableau.num_stages
+        times = self.clock.times_in_step(elapsed, length, [*tableau.c[:num_stages], 1.0])
+        slopes = [fields[bool(tableau.b[0])](times[0], state) if slope is None else slope]
         used_rows = rows[: num_stages - 1] if ends_in_stage else [*rows[: num_stages - 1], solution]
         sums = StageSums(state, used_rows, self.differentiated)
         sums.take(slopes[0])
@@ -105,16 +105,15 @@ class Stepper:
             last = tableau.fsal and i == tableau.num_stages - 1
             inner = sums.sum(i - 1, None if last else self.stage_dtype)
             field = fields[last or bool(tableau.b[i])]
-            stage_time = time(elapsed + tableau.c[i] * length)
             if last and is_final is not None:
                 # A branch, so that a derivative, which would be zero, is not computed. Gradients
                 # of its own are what TensorFlow does not find in one.
-                evaluate = functools.partial(field, stage_time, inner)
+                evaluate = functools.partial(field, times[i], inner)
                 with fusion.plain_operations():
                     slope = tf.cond(is_final, lambda: _frozen(evaluate()), evaluate)  # noqa: B023
                 slopes.append(slope)
             else:
-                slopes.append(field(stage_time, inner))
+                slopes.append(field(times[i], inner))
             sums.take(slopes[-1])
         size = len(state)
         if ends_in_stage:
@@ -122,7 +121,7 @@ class Stepper:
         else:
             next_state, end = sums.sum(num_stages - 1), None
             if self.close:
-                end = fields[True](time(elapsed + length), next_state)
+                end = fields[True](times[-1], next_state)
         used = [(w, k[size:]) for w, k in zip(solution, slopes, strict=False) if w is not None]
         derivatives = [k[:size] for k in slopes]
         return Step(
