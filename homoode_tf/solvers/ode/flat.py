@@ -126,14 +126,18 @@ def as_vector(
     sizes = [tf.size(y) if size is None else size for y, size in zip(like, sizes, strict=True)]
 
     def join(tensors: Tensors) -> tf.Tensor:
-        return tf.concat([tf.reshape(tf.cast(x, like[0].dtype), [-1]) for x in tensors], 0)
+        parts = [tf.cast(x, like[0].dtype) for x in tensors]
+        return tf.concat([x if x.shape.rank == 1 else tf.reshape(x, [-1]) for x in parts], 0)
 
     def split(vector: tf.Tensor) -> Tensors:
         parts = []
         for part, y in zip(tf.split(vector, sizes, axis=-1), like, strict=True):
-            shape = tf.concat([tf.shape(vector)[:-1], tf.shape(y)], 0)
-            parts.append(tf.cast(tf.reshape(part, shape), y.dtype))
-            parts[-1].set_shape(vector.shape[:-1] + y.shape)
+            if vector.shape.rank != 1:
+                part = tf.reshape(part, tf.concat([tf.shape(vector)[:-1], tf.shape(y)], 0))
+                part.set_shape(vector.shape[:-1] + y.shape)
+            elif y.shape.rank != 1:
+                part = tf.reshape(part, y.shape if y.shape.is_fully_defined() else tf.shape(y))
+            parts.append(tf.cast(part, y.dtype))
         return parts
 
     return join, split

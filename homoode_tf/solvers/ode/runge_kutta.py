@@ -16,7 +16,7 @@ import tensorflow_probability as tfp
 
 from homoode_tf import identifiers
 from homoode_tf.errors import InvalidTypeError, InvalidValueError
-from homoode_tf.solvers.ode import events, saved, statement, tableaus
+from homoode_tf.solvers.ode import events, joined, saved, statement, tableaus
 from homoode_tf.solvers.ode.adjoint import Adjoint
 from homoode_tf.solvers.ode.backprop import Backprop
 from homoode_tf.solvers.ode.checkpoint import Checkpoint
@@ -278,7 +278,8 @@ class RungeKutta(tfp.math.ode.Solver):
         )
         previous = previous_solver_internal_state
         first_step_size = None if previous is None else previous.step_size
-        pack = functools.partial(statement.pack, initial_state=initial_state)
+        packed = functools.partial(statement.pack, initial_state=initial_state)
+        problem, pack = joined.join(problem, packed, self.settings)
         if dense:
             statement.check_dense(problem, self.settings, event_fn)
             asked = None if problem.every_step else problem.solution_times
