@@ -54,7 +54,8 @@ class TestMake:
 def config_of(**early):
     config = digits.get_config()
     config.batch_size, config.epochs, config.log_every_steps = 64, 6 / 20, 1
-    config.model.channels, config.model.groups, config.model.head_channels = 8, 4, 8
+    config.model.channels, config.model.groups, config.model.head_channels = 4, 2, 4
+    config.model.solver = "bosh3"
     for name, value in early.items():
         config.early_solver[name] = value
     return config
@@ -66,7 +67,7 @@ def test_the_first_steps_are_made_by_it(tmp_path, monkeypatch):
     config = config_of(fraction=0.5)
     train(config, tmp_path / "whole")
     evaluations = [line["nfe_forward"] for line in lines(tmp_path / "whole")]
-    assert evaluations[:3] == [4.0] * 3 and min(evaluations[3:]) >= 7.0
+    assert evaluations[:3] == [4.0] * 3 and min(evaluations[3:]) > 4.0
     assert len(evaluations) == 6
 
     alone = config_of()
