@@ -50,27 +50,32 @@ class Anderson(FixedPointSolver):
 
     def step(self, fn, iterate, memory):
         number, state, residual = iterate
-        last_state, last_residual, states, residuals = memory
+        last_state, last_residual, changes, residuals = memory
         # The first iteration has no difference yet, and stores zeros, which weigh nothing.
         seen = tf.cast(number > 0, state.dtype)
         slot = tf.math.floormod(number - 1, self.memory)
-        states = put_row(states, slot, seen * (state - last_state))
-        residuals = put_row(residuals, slot, seen * (residual - last_residual))
+        change = seen * (residual - last_residual)
+        residuals = put_row(residuals, slot, change)
+        # dZ + damping dF is all that is asked of dZ.
+        change = seen * (state - last_state) + self.damping * change
+        changes = put_row(changes, slot, change)
         weights = _least_squares(residuals, residual)
-        mixed = tf.linalg.matvec(states + self.damping * residuals, weights, transpose_a=True)
+        mixed = tf.linalg.matvec(changes, weights, transpose_a=True)
         following = state + self.damping * residual - mixed
-        return following, (state, residual, states, residuals), tf.constant(0)
+        return following, (state, residual, changes, residuals), tf.constant(0)
 
 
 def _least_squares(rows: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     """The g that minimises |target - rows^T g|, for (batch, m, n) rows; zero rows get zero."""
     identity = tf.eye(rows.shape[1], dtype=rows.dtype)
-    lengths = tf.norm(rows, axis=2, keepdims=True)
-    unit = tf.math.divide_no_nan(rows, lengths)
-    gram = tf.matmul(unit, unit, transpose_b=True)
+    gram = tf.matmul(rows, rows, transpose_b=True)
+    # The normal equations of rows of length one.
+    lengths = tf.sqrt(tf.linalg.diag_part(gram))
+    scale = tf.math.divide_no_nan(tf.ones_like(lengths), lengths)[..., tf.newaxis]
+    gram = scale * gram * tf.linalg.matrix_transpose(scale)
     gram += _REGULARISATION.get(rows.dtype, 1e-6) * identity
     # A sample that overflows must not end the factorisation of all others.
     gram = tf.where(tf.reduce_all(tf.math.is_finite(gram), [1, 2], keepdims=True), gram, identity)
-    right = tf.linalg.matvec(unit, target)[..., tf.newaxis]
+    right = scale * tf.linalg.matvec(rows, target)[..., tf.newaxis]
     solution = tf.linalg.cholesky_solve(tf.linalg.cholesky(gram), right)
-    return tf.math.divide_no_nan(solution, lengths)[..., 0]
+    return (scale * solution)[..., 0]

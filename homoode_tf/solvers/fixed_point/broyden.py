@@ -52,20 +52,23 @@ class Broyden(FixedPointSolver):
         number, state, residual = iterate
         last_state, last_residual, left, right = memory
         slot = tf.math.floormod(number - 1, self.memory)
-        kept = tf.cast((slot > 0) & (number > 0), state.dtype)
-        left, right = kept * left, kept * right
+        # The rows of H; there are none where it starts anew.
+        kept = (tf.range(self.memory) < slot) & (number > 0)
         moved, changed = state - last_state, residual - last_residual
-        predicted = _apply(left, right, changed)
-        direction = _apply(right, left, moved) if self.update == "good" else changed
+        product = _apply(left, right, residual, kept)
+        # H df is H f less what H gave for the residual before: the step that was taken, negated.
+        predicted = tf.where(tf.reduce_any(kept), product + moved, -changed)
+        direction = _apply(right, left, moved, kept) if self.update == "good" else changed
         curvature = dot(direction, changed)
         # A step that teaches nothing (none was taken, or the sample stands still) is left out.
         usable = (tf.abs(curvature) > 1e-30) & (number > 0)
         pair = tf.where(usable, (moved - predicted) / curvature, tf.zeros_like(state))
         left, right = put_row(left, slot, pair), put_row(right, slot, direction)
-        following = state - _apply(left, right, residual)
+        following = state - product - pair * dot(direction, residual)
         return following, (state, residual, left, right), tf.constant(0)
 
 
-def _apply(left: tf.Tensor, right: tf.Tensor, vector: tf.Tensor) -> tf.Tensor:
-    """(-I + left^T right) vector, for (batch, m, n) factors."""
-    return tf.linalg.matvec(left, tf.linalg.matvec(right, vector), transpose_a=True) - vector
+def _apply(left: tf.Tensor, right: tf.Tensor, vector: tf.Tensor, used: tf.Tensor) -> tf.Tensor:
+    """(-I + left^T right) vector, for (batch, m, n) factors of which the rows `used` (m,) count."""
+    weights = tf.where(used, tf.linalg.matvec(right, vector), tf.zeros([], vector.dtype))
+    return tf.linalg.matvec(left, weights, transpose_a=True) - vector

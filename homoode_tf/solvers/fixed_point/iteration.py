@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from homoode_tf.checks import check_choice, check_integer, check_number, check_tolerances
 from homoode_tf.errors import InvalidTypeError, InvalidValueError
+from homoode_tf.solvers import fusion
 from homoode_tf.solvers.fixed_point.results import (
     ON_FAILURE,
     FixedPointResults,
@@ -270,5 +271,10 @@ def empty_history(state: tf.Tensor, length: int) -> tuple[tf.Tensor, ...]:
 
 def put_row(rows: tf.Tensor, index: tf.Tensor, row: tf.Tensor) -> tf.Tensor:
     """Returns (batch, m, n) `rows` with every sample's row `index` replaced by (batch, n) `row`."""
+    if fusion.pays(rows):
+        # Within a loop this writes where the row was; the other way writes all rows anew.
+        batch = tf.shape(rows)[0]
+        places = tf.stack([tf.range(batch), tf.fill([batch], index)], axis=1)
+        return tf.tensor_scatter_nd_update(rows, places, row)
     chosen = tf.range(tf.shape(rows)[1]) == index
     return tf.where(chosen[tf.newaxis, :, tf.newaxis], row[:, tf.newaxis], rows)

@@ -6,9 +6,10 @@ import pytest
 import scipy.sparse.linalg
 import tensorflow as tf
 
-from homoode_tf.solvers import fixed_point
+from homoode_tf.solvers import fixed_point, fusion
 from homoode_tf.solvers.fixed_point import FixedPointError, FixedPointStatus, FixedPointWarning
 from homoode_tf.solvers.fixed_point.gmres import gmres
+from tests import slow
 
 NAMES = fixed_point.names()
 every_solver = pytest.mark.parametrize("name", NAMES)
@@ -190,6 +191,23 @@ class TestCost:
         solver = fixed_point.get(name, memory=2, **TIGHT)
         results = solver.solve(CONTRACTION, CONTRACTION.start())
         np.testing.assert_allclose(results.state, CONTRACTION.solution, atol=1e-9)
+
+
+@pytest.mark.parametrize("jit_compile", [False, slow(True)])
+@every_solver
+def test_large_states_are_solved_as_small_ones(name, jit_compile, monkeypatch):
+    """Where the rows that a method remembers are large, one is written in its place."""
+    little = {} if name in ("damped", "newton_krylov") else {"memory": 3}
+    solver = fixed_point.get(name, **TIGHT, **little, on_failure="return")
+    fn, shape = neural_map()
+    solve = lambda start: solver.solve(fn, start)  # noqa: E731
+    small = tf.function(solve, autograph=False)(tf.zeros(shape, tf.float64))
+    monkeypatch.setattr(fusion, "_SMALLEST_SIZE", 1)
+    compiled = tf.function(solve, autograph=False, jit_compile=jit_compile)
+    large = compiled(tf.zeros(shape, tf.float64))
+    np.testing.assert_allclose(large.state, small.state, rtol=0, atol=1e-9)
+    assert small.success and large.success
+    assert np.abs(large.num_iterations - small.num_iterations).max() <= jit_compile
 
 
 @pytest.mark.slow
