@@ -107,6 +107,7 @@ def _of_files(answer: Callable[[tf.Tensor], dict], image_shape: Sequence[int]) -
     """Returns a function of whole files that answers as another one does of images."""
     *size, channels = image_shape
 
+    @tf.autograph.experimental.do_not_convert
     def decode(content):
         is_bmp = tf.strings.regex_full_match(content, _BMP)
         # TensorFlow gives the numbers of the colours as their grey.

@@ -59,6 +59,7 @@ class Adjoint(OwnGradient):
                 integrands=integrands,
                 integrals=integrals,
                 pace=problem.pace,
+                direction=problem.direction and -problem.direction,
             )
             end, integrals, step_size, cost = self._solve_back(backwards, step_size, failed)
             return end[len(state) :], integrals, step_size, evaluations + cost, by_times

@@ -109,6 +109,7 @@ def _going_forward(state: Any, start: Any, times: Any) -> Any:
 
 def _solve(solver: tfp.math.ode.BDF, problem: Problem) -> Solution:
     statement.check_times(problem)
+    problem = statement.with_direction(problem)
     solve = ImplicitAdjoint(problem, solver, solver.name)
     states, found = solve.states(*problem.tensors), solve.solution
     rest = (found.times, found.diagnostics, found.internal_state)

@@ -21,42 +21,42 @@ class Clock:
       end: The last of the solution times.
       direction: 1 or -1, a number where it is known.
       targets: The solution times on this clock, shape (n,).
+      span: Length of the interval, the last of the targets.
       stop_times: Where steps must end beside, in increasing order once signed; None if nowhere.
+      is_checked: Whether the times are known to be in order.
     """
 
     start: tf.Tensor
     end: tf.Tensor
     direction: float | tf.Tensor
     targets: tf.Tensor
+    span: tf.Tensor
     stop_times: tf.Tensor | None = None
+    is_checked: bool = False
 
     @classmethod
     def of(cls, problem: Problem, stop_times: Sequence[float] = ()) -> "Clock":
         """The clock of a problem, with times where the right side jumps."""
         start, end = problem.initial_time, problem.solution_times[-1]
-        known = [tf.get_static_value(x) for x in (start, end)]
-        if all(x is not None for x in known):
-            direction = -1.0 if known[1] < known[0] else 1.0
-        else:
+        is_checked = problem.direction is not None
+        direction = problem.direction
+        if direction is None:
             direction = tf.where(end < start, -tf.ones_like(end), tf.ones_like(end))
         stops = tf.constant(stop_times, start.dtype) if stop_times else None
-        clock = cls(start, end, direction, problem.solution_times, stops)
-        return dataclasses.replace(clock, targets=clock.signed(problem.solution_times - start))
-
-    @property
-    def span(self) -> tf.Tensor:
-        """Length of the interval."""
-        return self.targets[-1]
+        targets = _signed(problem.solution_times - start, direction)
+        return cls(start, end, direction, targets, targets[-1], stops, is_checked)
 
     def signed(self, x: tf.Tensor) -> tf.Tensor:
         """A length on this clock as a difference of times, or the other way round."""
-        forwards = isinstance(self.direction, float) and self.direction > 0.0
-        return x if forwards else self.direction * x
+        return _signed(x, self.direction)
 
     def time(self, elapsed: tf.Tensor) -> tf.Tensor:
         """The time at which so much has elapsed; never outside of the interval."""
         time = self.time_anywhere(elapsed)
-        low, high = tf.minimum(self.start, self.end), tf.maximum(self.start, self.end)
+        if isinstance(self.direction, float):
+            low, high = (self.start, self.end)[:: int(self.direction)]
+        else:
+            low, high = tf.minimum(self.start, self.end), tf.maximum(self.start, self.end)
         # Rounding alone leads outside, and has no derivative.
         return _moved(time, tf.minimum(tf.maximum(time, low), high))
 
@@ -104,9 +104,16 @@ class Clock:
 
     def is_valid(self) -> tf.Tensor:
         """Whether the solution times are finite and in order, a boolean scalar."""
+        if self.is_checked:
+            return tf.constant(True)
         targets = self.targets
         ordered = tf.reduce_all(targets[1:] > targets[:-1]) & (targets[0] >= 0.0)
         return ordered & tf.reduce_all(tf.math.is_finite(targets))
+
+
+def _signed(x: tf.Tensor, direction: float | tf.Tensor) -> tf.Tensor:
+    forwards = isinstance(direction, float) and direction > 0.0
+    return x if forwards else direction * x
 
 
 def _moved(x: tf.Tensor, value: tf.Tensor) -> tf.Tensor:

@@ -91,16 +91,20 @@ def _nan_on_failure(diagnostics: Diagnostics, tensors: Tensors) -> Tensors:
     return [tf.where(diagnostics.success, x, tf.constant(float("nan"), x.dtype)) for x in tensors]
 
 
+def _worst(status: tf.Tensor, *tensors: tf.Tensor) -> Tensors:
+    """The lowest status of the batch, and what else is known of that sample."""
+    if status.shape.rank == 0:
+        return [status, *tensors]
+    # With one entry more, for an empty batch has none.
+    flat = [tf.concat([tf.reshape(x, [-1]), tf.zeros([1], x.dtype)], 0) for x in (status, *tensors)]
+    return [tf.gather(x, tf.argmin(flat[0])) for x in flat]
+
+
 def _raise_on_failure(
     diagnostics: Diagnostics, name: str, advice: str, remedies: dict[Status, str]
 ) -> list[tf.Operation]:
     """Turns a failure into an error: at once in eager mode, when the graph runs otherwise."""
-    # With one entry more, for an empty batch has none.
-    flat = [
-        tf.concat([tf.reshape(x, [-1]), tf.zeros([1], x.dtype)], 0)
-        for x in (diagnostics.status, diagnostics.time, diagnostics.step_size)
-    ]
-    status, time, step_size = (tf.gather(x, tf.argmin(flat[0])) for x in flat)
+    status, time, step_size = _worst(diagnostics.status, diagnostics.time, diagnostics.step_size)
     if tf.executing_eagerly():
         if int(status) < 0:
             code = Status(int(status))

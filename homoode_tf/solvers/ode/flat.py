@@ -15,6 +15,11 @@ def wide_dtype(dtype: tf.DType) -> tf.DType:
     return dtype if dtype.is_complex or dtype == tf.float64 else tf.float32
 
 
+def cast(x: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+    """`tf.cast`, which takes an eager step longer where there is nothing to cast."""
+    return x if x.dtype == dtype else tf.cast(x, dtype)
+
+
 def align(values: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     """Reshapes (batch,) to (batch, 1, ..., 1) with the rank of `like`; () stays ()."""
     if values.shape.rank == 0 or like.shape.rank == 1:
@@ -59,12 +64,12 @@ def weighted_sum(
     bases = [] if base is None else [base]
     result = dtype or (bases or terms)[0].dtype
     wide = wide_dtype(result)
-    weights = [align(tf.cast(w, wide), x) for w, x in zip(weights, terms, strict=True)]
+    weights = [align(cast(w, wide), x) for w, x in zip(weights, terms, strict=True)]
     if terms[0].dtype.is_floating and fusion.pays(terms[0]):
         return _sum_in_one_pass(terms, weights, bases, result.name)
-    summands = [tf.cast(b, wide) for b in bases]
-    summands += [w * tf.cast(x, wide) for w, x in zip(weights, terms, strict=True)]
-    return tf.cast(tf.add_n(summands) if len(summands) > 1 else summands[0], result)
+    summands = [cast(b, wide) for b in bases]
+    summands += [w * cast(x, wide) for w, x in zip(weights, terms, strict=True)]
+    return cast(tf.add_n(summands) if len(summands) > 1 else summands[0], result)
 
 
 def _sum_in_one_pass(terms, weights, bases, dtype):
@@ -122,11 +127,14 @@ def as_vector(
 
     The vectors may have leading axes.
     """
+    first = like[0]
+    if first.shape.is_fully_defined() and all(y.shape == first.shape for y in like):
+        return _of_one_shape(like)
     sizes = [y.shape.num_elements() for y in like]
     sizes = [tf.size(y) if size is None else size for y, size in zip(like, sizes, strict=True)]
 
     def join(tensors: Tensors) -> tf.Tensor:
-        parts = [tf.cast(x, like[0].dtype) for x in tensors]
+        parts = [cast(x, first.dtype) for x in tensors]
         return tf.concat([x if x.shape.rank == 1 else tf.reshape(x, [-1]) for x in parts], 0)
 
     def split(vector: tf.Tensor) -> Tensors:
@@ -137,8 +145,27 @@ def as_vector(
                 part.set_shape(vector.shape[:-1] + y.shape)
             elif y.shape.rank != 1:
                 part = tf.reshape(part, y.shape if y.shape.is_fully_defined() else tf.shape(y))
-            parts.append(tf.cast(part, y.dtype))
+            parts.append(cast(part, y.dtype))
         return parts
+
+    return join, split
+
+
+def _of_one_shape(
+    like: Tensors,
+) -> tuple[Callable[[Tensors], tf.Tensor], Callable[[tf.Tensor], Tensors]]:
+    """`as_vector` of tensors of one shape: an operation for all of them instead of one for each."""
+    rank, shape = like[0].shape.rank, [len(like), *like[0].shape]
+
+    def join(tensors: Tensors) -> tf.Tensor:
+        stacked = tf.stack([cast(x, like[0].dtype) for x in tensors])
+        return tf.reshape(stacked, [-1]) if rank else stacked
+
+    def split(vector: tf.Tensor) -> Tensors:
+        if rank:
+            vector = tf.reshape(vector, tf.concat([tf.shape(vector)[:-1], shape], 0))
+        parts = tf.unstack(vector, len(like), axis=-1 - rank)
+        return [cast(part, y.dtype) for part, y in zip(parts, like, strict=True)]
 
     return join, split
 

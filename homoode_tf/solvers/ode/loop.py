@@ -84,7 +84,9 @@ class Loop:
             problem, self._clock, derivative, first_step_size
         )
         control = self._control.start(problem, derivative, step_size)
-        status = tf.where(self._clock.is_valid(), control.status, int(Status.INVALID_TIMES))
+        status = control.status
+        if not self._clock.is_checked:
+            status = tf.where(self._clock.is_valid(), status, int(Status.INVALID_TIMES))
         carry = Carry(
             time=elapsed,
             state=state,
@@ -96,13 +98,17 @@ class Loop:
             iteration=tf.constant(0),
         )
         (carry,) = tf.while_loop(
-            lambda c: tf.reduce_any(self._is_running(c)),
+            self._goes_on,
             self._body,
             (carry,),
             parallel_iterations=1,
             maximum_iterations=self._settings.largest_number_of_steps,
         )
         return self._finish(carry, evaluations + cost)
+
+    def _goes_on(self, carry: Carry) -> tf.Tensor:
+        running = self._is_running(carry)
+        return tf.reduce_any(running) if running.shape.rank != 0 else running
 
     def _is_running(self, carry: Carry) -> tf.Tensor:
         going = tf.equal(carry.control.status, int(Status.SUCCESS))

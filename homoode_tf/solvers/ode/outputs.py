@@ -49,7 +49,7 @@ class FinalState:
 
     def target(self, kept: Kept) -> tf.Tensor:
         """The time that the next step must not pass."""
-        return self._times[-1]
+        return self._clock.span
 
     def keep(self, kept: Kept, before: Carry, after: Carry, step: Step, accept) -> Kept:
         """Keeps what a step has reached; `before` and `after` are the carries around it."""
@@ -116,7 +116,8 @@ class InterpolatedTimes(_SolutionTimes):
         self._stepper = stepper
 
     def keep(self, kept, before, after, step, accept):
-        last = tf.size(self._times) - 1
+        number = self._times.shape[0]
+        last = (tf.size(self._times) if number is None else number) - 1
 
         def keep_one(index, arrays):
             target = tf.gather(self._times, index)

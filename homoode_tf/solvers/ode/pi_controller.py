@@ -43,8 +43,9 @@ class PIController:
         """Factor by which the size of the step just tried is to change."""
         exponent = 1.0 / (self.error_order + 1)
         beta = 0.2 * exponent
-        finite = tf.math.is_finite(ratio)
-        ratio = tf.maximum(tf.where(finite, ratio, tf.ones_like(ratio)), _SMALLEST_RATIO)
+        # What is no number shrinks the step as much as an infinite ratio does.
+        infinity = tf.constant(math.inf, ratio.dtype)
+        ratio = tf.where(tf.math.is_nan(ratio), infinity, tf.maximum(ratio, _SMALLEST_RATIO))
         accepted = ratio <= 1.0
         factor = self.safety * tf.where(
             accepted,
@@ -56,8 +57,7 @@ class PIController:
             tf.ones_like(factor),
             tf.constant(self.max_factor, factor.dtype),
         )
-        factor = tf.clip_by_value(factor, self.min_factor, ceiling)
-        return tf.where(finite, factor, tf.constant(self.min_factor, factor.dtype))
+        return tf.clip_by_value(factor, self.min_factor, ceiling)
 
     def propose(self, step_size: tf.Tensor, taken: tf.Tensor, factor: tf.Tensor) -> tf.Tensor:
         """Next step size, after a step of length `taken` that the end time may have cut short.

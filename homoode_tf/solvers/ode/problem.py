@@ -8,7 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from homoode_tf.solvers.ode.flat import Tensors
+from homoode_tf.solvers.ode.flat import Tensors, cast
 
 # field(time, state) gives the derivative of every component.
 Field = Callable[[tf.Tensor, Tensors], Tensors]
@@ -27,6 +27,8 @@ class Problem:
       solution_times: Shape (n,), increasing; the last is where the solve ends.
       every_step: Whether the state after every step is asked for; there is one solution time then.
       differentiable_times: Whether gradients by the times are asked for.
+      direction: 1.0 or -1.0 where the times are known before anything runs, and were found to be
+        in order; None where that is yet to be seen.
       integrands: A field whose result has, after the derivatives, those of `integrals`; it is
         evaluated where these count.
       integrals: Initial values of integrals along the solution, which do not act back on it.
@@ -49,6 +51,7 @@ class Problem:
     solution_times: tf.Tensor
     every_step: bool = False
     differentiable_times: bool = False
+    direction: float | None = None
     integrands: Field | None = None
     integrals: Sequence[tf.Tensor] = ()
     stage_dtype: tf.DType | None = None
@@ -66,7 +69,7 @@ class Problem:
     def field(self, time: tf.Tensor, state: Tensors) -> Tensors:
         """The vector field with slopes of the state's dtype."""
         slopes = self.stage_field(time, state)
-        return [tf.cast(k, y.dtype) for k, y in zip(slopes, state, strict=True)]
+        return [cast(k, y.dtype) for k, y in zip(slopes, state, strict=True)]
 
     @property
     def tensors(self) -> Tensors:

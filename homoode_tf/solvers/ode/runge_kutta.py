@@ -318,6 +318,7 @@ class RungeKutta(tfp.math.ode.Solver):
           SolverError: If the solve fails, in eager mode; a graph raises InvalidArgumentError.
         """
         statement.check(problem, self.settings, self.name)
+        problem = statement.with_direction(problem)
         if first_step_size is None:
             first_step_size = self.settings.first_step_size
         mode = _GRADIENTS[self.settings.gradient]

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Stating a problem: from what a user gives, of any structure and dtype, to flat lists."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import tensorflow_probability as tfp
 from homoode_tf.checks import check_tolerances
 from homoode_tf.errors import InvalidTypeError, InvalidValueError
 from homoode_tf.solvers.ode import tolerances
-from homoode_tf.solvers.ode.flat import Tensors
+from homoode_tf.solvers.ode.flat import Tensors, cast
 from homoode_tf.solvers.ode.problem import Field, Problem
 from homoode_tf.solvers.ode.settings import Settings
 
@@ -42,8 +43,8 @@ def of(
         arguments = tf.nest.pack_sequence_as(constants, flat_constants)
 
         def field(time, flat_state):
-            cast = [tf.cast(y, x.dtype) for y, x in zip(flat_state, given, strict=True)]
-            derivative = ode_fn(time, tf.nest.pack_sequence_as(initial_state, cast), **arguments)
+            own = [cast(y, x.dtype) for y, x in zip(flat_state, given, strict=True)]
+            derivative = ode_fn(time, tf.nest.pack_sequence_as(initial_state, own), **arguments)
             return _flat_derivative(derivative, initial_state, flat_state)
 
         return field
@@ -166,9 +167,23 @@ def check_times(problem: Problem) -> None:
             f"solution_times must have rank 1, got shape {problem.solution_times.shape}: give a "
             "list of numbers."
         )
-    known = [tf.get_static_value(x) for x in (problem.initial_time, problem.solution_times)]
-    if all(x is not None for x in known):
+    known = _known_times(problem)
+    if known:
         check_order("solution_times", *known)
+
+
+def with_direction(problem: Problem) -> Problem:
+    """The problem, whose times were checked, with the direction of time where it is known."""
+    known = _known_times(problem)
+    if not known:
+        return problem
+    start, times = known
+    return dataclasses.replace(problem, direction=-1.0 if times[-1] < start else 1.0)
+
+
+def _known_times(problem: Problem) -> list[np.ndarray] | None:
+    known = [tf.get_static_value(x) for x in (problem.initial_time, problem.solution_times)]
+    return known if all(x is not None for x in known) else None
 
 
 def check_order(name: str, start: Any, times: np.ndarray) -> None:
@@ -227,7 +242,7 @@ def _flat_derivative(derivative: Any, initial_state: Any, flat_state: Tensors) -
                 f"ode_fn returned {k.dtype.name} for a state of {y.dtype.name}, and its imaginary "
                 "part would be lost: give a complex initial_state, or return a real derivative."
             )
-        k = tf.cast(k, y.dtype)
+        k = cast(k, y.dtype)
         if not k.shape.is_compatible_with(y.shape):
             raise InvalidValueError(
                 f"ode_fn must return the shapes of its state: got {k.shape} for {y.shape}."

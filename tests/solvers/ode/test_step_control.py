@@ -23,7 +23,7 @@ def control(rtol, atol, cls=BatchErrorControl):
 
 
 def clock(end):
-    return Clock(start=t(0.0), end=t(end), direction=1.0, targets=t([end]))
+    return Clock(start=t(0.0), end=t(end), direction=1.0, targets=t([end]), span=t(end))
 
 
 def test_error_ratio_is_the_root_mean_square_over_the_whole_state():
