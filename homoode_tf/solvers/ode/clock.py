@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 
+from homoode_tf.solvers.ode.flat import last
 from homoode_tf.solvers.ode.problem import Problem
 
 
@@ -37,14 +38,15 @@ class Clock:
     @classmethod
     def of(cls, problem: Problem, stop_times: Sequence[float] = ()) -> "Clock":
         """The clock of a problem, with times where the right side jumps."""
-        start, end = problem.initial_time, problem.solution_times[-1]
+        start, end = problem.initial_time, last(problem.solution_times)
         is_checked = problem.direction is not None
         direction = problem.direction
         if direction is None:
             direction = tf.where(end < start, -tf.ones_like(end), tf.ones_like(end))
         stops = tf.constant(stop_times, start.dtype) if stop_times else None
         targets = _signed(problem.solution_times - start, direction)
-        return cls(start, end, direction, targets, targets[-1], stops, is_checked)
+        span = _signed(end - start, direction)
+        return cls(start, end, direction, targets, span, stops, is_checked)
 
     def signed(self, x: tf.Tensor) -> tf.Tensor:
         """A length on this clock as a difference of times, or the other way round."""

@@ -178,7 +178,8 @@ class BatchErrorControl(StepControl):
 
     def mean(self, squares: Tensors) -> tf.Tensor:
         """The mean over all elements of all components (of each sample)."""
-        totals, sizes = [], []
+        totals: Tensors = []
+        sizes = []
         for tensor in squares:
             axes = self._axes(tensor)
             totals.append(tf.reduce_sum(tensor, axes))
@@ -186,11 +187,11 @@ class BatchErrorControl(StepControl):
             shape = tensor.shape[skipped:]
             if shape.is_fully_defined():
                 # Of an empty batch the mean is 0.
-                sizes.append(tf.constant(max(shape.num_elements(), 1), totals[-1].dtype))
+                sizes.append(max(shape.num_elements(), 1))
             else:
                 size = tf.maximum(tf.reduce_prod(tf.shape(tensor)[skipped:]), 1)
                 sizes.append(tf.cast(size, totals[-1].dtype))
-        return tf.add_n(totals) / tf.add_n(sizes)
+        return (tf.add_n(totals) if len(totals) > 1 else totals[0]) / sum(sizes)
 
     def initial_step_size(
         self, field: Field, clock: Clock, state: Tensors, slope: Tensors
@@ -248,6 +249,9 @@ class SampleErrorControl(BatchErrorControl):
 
     def time_shape(self, state):
         return tf.shape(state[0])[:1]
+
+    def full(self, state, value, dtype):
+        return tf.fill(self.time_shape(state), tf.constant(value, dtype))
 
     def static_time_shape(self, state):
         return state[0].shape[:1]

@@ -114,18 +114,12 @@ def _raise_on_failure(
             )
             raise SolverError(message, code, float(time), float(step_size))
         return []
-    reached = ["Reached time", time, "with step size", step_size]
-
-    def fail():
-        assertions = [
-            tf.raw_ops.Assert(
-                condition=tf.not_equal(status, int(code)),
-                data=[f"{name}: {remedy}.", *reached, f"; {advice}."],
-            )
-            for code, remedy in remedies.items()
-        ]
-        with tf.control_dependencies(assertions):
-            return tf.constant(False)
-
-    # One branch for all of them: each assertion on its own would make two functions.
-    return [tf.cond(status < 0, fail, lambda: tf.constant(True)).op]
+    reached = list(map(tf.convert_to_tensor, ["Reached time", time, "with step size", step_size]))
+    # Not tf.debugging's, each of which would make a branch of two functions.
+    return [
+        tf.raw_ops.Assert(
+            condition=tf.not_equal(status, int(code)),
+            data=[f"{name}: {remedy}.", *reached, f"; {advice}."],
+        )
+        for code, remedy in remedies.items()
+    ]

@@ -170,6 +170,11 @@ def _of_one_shape(
     return join, split
 
 
+def last(x: tf.Tensor) -> tf.Tensor:
+    """x[-1]; of a single entry, the most frequent case, with fewer operations."""
+    return tf.reshape(x, x.shape[1:]) if x.shape[0] == 1 and x.shape.rank == 1 else x[-1]
+
+
 def add(xs: Tensors, ys: Tensors) -> Tensors:
     """Sums of the components."""
     return [x + y for x, y in zip(xs, ys, strict=True)]

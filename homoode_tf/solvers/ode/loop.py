@@ -74,7 +74,7 @@ class Loop:
           A `Solution`.
         """
         problem, state = self._problem, list(self._problem.initial_state)
-        elapsed = tf.zeros(self._control.time_shape(state), problem.initial_time.dtype)
+        elapsed = self._control.full(state, 0.0, problem.initial_time.dtype)
         slope, evaluations = None, tf.constant(0)
         if self._stepper.close:
             slope, evaluations = self._stepper.slope_at(elapsed, state), tf.constant(1)

@@ -65,7 +65,7 @@ class FinalState:
 
     def finish(self, kept: Kept, state: Tensors) -> tuple[tf.Tensor, Tensors]:
         """The solution times and the states there, stacked along a leading axis."""
-        return self._problem.solution_times, [y[tf.newaxis] for y in state]
+        return self._problem.solution_times, [tf.expand_dims(y, 0) for y in state]
 
 
 class EveryStep(FinalState):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import functools
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -73,6 +74,10 @@ class StepControl(abc.ABC):
         """The shape of time, as a tensor."""
         return tf.constant([], tf.int32)
 
+    def full(self, state: Tensors, value: float | bool, dtype: tf.DType) -> tf.Tensor:
+        """A tensor of the shape of time that holds one value."""
+        return tf.constant(value, dtype)
+
     def static_time_shape(self, state: Tensors) -> tf.TensorShape:
         """The same, as far as it is known without running."""
         return tf.TensorShape([])
@@ -92,8 +97,8 @@ class StepControl(abc.ABC):
 
     def start(self, problem: Problem, slope: Tensors | None, step_size: tf.Tensor) -> ControlState:
         """What is carried before the first step."""
-        shape, dtype = self.time_shape(problem.initial_state), problem.initial_time.dtype
-        full = lambda value, dtype: tf.fill(shape, tf.constant(value, dtype))  # noqa: E731
+        dtype = problem.initial_time.dtype
+        full = functools.partial(self.full, problem.initial_state)
         return ControlState(
             step_size=step_size,
             ratio=full(1.0, dtype),
@@ -172,7 +177,8 @@ class StepControl(abc.ABC):
         """Whether all elements are finite; of the shape of time."""
         # NaN and infinity times zero are NaN, so one sum tells.
         totals = [tf.reduce_sum(tf.abs(x) * 0.0, self._axes(x)) for x in tensors]
-        return tf.reduce_all(tf.stack([tf.math.is_finite(x) for x in totals]), axis=0)
+        finite = [tf.math.is_finite(x) for x in totals]
+        return tf.reduce_all(tf.stack(finite), axis=0) if len(finite) > 1 else finite[0]
 
     def _axes(self, tensor: tf.Tensor) -> list[int] | None:
         """The axes over which a norm goes."""
