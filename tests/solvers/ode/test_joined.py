@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from homoode_tf import solvers
-from homoode_tf.solvers.ode import joined, statement
+from homoode_tf.solvers.ode import flat, joined, statement
 from homoode_tf.solvers.ode.settings import Settings
 
 TOLERANCE = 1e-8
@@ -108,3 +108,22 @@ def test_components_of_half_a_precision_come_back_as_they_were():
     for y in found.values():
         assert y.dtype == tf.bfloat16 and y.shape == (1, 2)
         np.testing.assert_allclose(tf.cast(y, tf.float32), np.exp(-1) * np.array([[1, 2]]), 1e-2)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 2)])
+def test_components_of_one_shape_go_there_and_back(shape):
+    """Also with leading axes, of sizes known and not, as those of all solution times."""
+    like = [tf.zeros(shape, tf.float64)] * NUMBER
+    join, split = flat.as_vector(like)
+    rng = np.random.default_rng(0)
+    components = [tf.constant(rng.normal(size=shape)) for _ in like]
+    vector = join(components)
+    np.testing.assert_array_equal(vector, np.concatenate([np.ravel(y) for y in components]))
+    rows = tf.stack([vector, 2.0 * vector])
+    unknown = tf.function(split, autograph=False).get_concrete_function(
+        tf.TensorSpec([None, *vector.shape], tf.float64)
+    )
+    for found in (split(rows), unknown(rows)):
+        for y, x in zip(found, components, strict=True):
+            assert y.dtype == tf.float64
+            np.testing.assert_array_equal(y, tf.stack([x, 2.0 * x]))
