@@ -27,7 +27,7 @@ def train(images: np.ndarray, labels: np.ndarray, epochs: int) -> keras.Model:
     layers = [
         keras.Input((8, 8, 1)),
         keras.layers.Conv2D(16, 3, padding="same"),
-        HomoODE(ConvDynamics(16), gradient="backprop"),
+        HomoODE(ConvDynamics(16), "bosh3"),
         keras.layers.Flatten(),
         keras.layers.Dense(10, activation="softmax"),
     ]

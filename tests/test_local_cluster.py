@@ -2,7 +2,6 @@
 """Several workers on this machine, as `scripts/local_cluster.py` starts them."""
 
 import json
-import os
 import pathlib
 import re
 import signal
@@ -17,6 +16,7 @@ import tensorflow as tf
 from configs import digits
 from homoode_tf.training import train
 from scripts.local_cluster import free_ports
+from tests.malformed import commands
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 # A HomoODE in which nothing depends on how a batch is divided; see tests/training/test_replicas.py.
@@ -122,16 +122,9 @@ def start_worker(index, ports, workdir):
     task = {"type": "worker", "index": index}
     workers = [f"127.0.0.1:{port}" for port in ports]
     # The fakes: what is lost and found here depends on the loop, and not on the model.
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.training.run_fakes", workdir, "0.2"],
-        env={
-            **os.environ,
-            "TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": task}),
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
+    return commands.Started(
+        ["-m", "tests.training.run_fakes", workdir, 0.2],
+        {"TF_CONFIG": json.dumps({"cluster": {"worker": workers}, "task": task})},
     )
 
 
@@ -155,20 +148,20 @@ def test_a_lost_worker_ends_the_run_with_a_clear_message_and_costs_little(tmp_pa
         workers = start_two_workers(tmp_path)
         wait_for_a_new_checkpoint(tmp_path, workers)
         workers[killed].kill()
-        output, _ = workers[1 - killed].communicate(timeout=200)
+        _, errors = workers[1 - killed].communicate(timeout=200)
         workers[killed].communicate()
         assert workers[1 - killed].returncode == 1
-        last = output.strip().splitlines()[-1]
+        last = errors.strip().splitlines()[-1]
         assert "another worker of this run is gone (" in last
         assert "they go on at the last checkpoint" in last
 
     workers = start_two_workers(tmp_path)
     wait_for_a_new_checkpoint(tmp_path, workers)
     workers[1].send_signal(signal.SIGTERM)  # The other one has to write the checkpoint.
-    outputs = [worker.communicate(timeout=200)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [143, 143], outputs
+    outputs, errors = zip(*(worker.communicate(timeout=200) for worker in workers), strict=True)
+    assert [worker.returncode for worker in workers] == [143, 143], errors
     assert "Resuming" in outputs[0]
-    lines = {output.strip().splitlines()[-1] for output in outputs}
+    lines = {error.strip().splitlines()[-1] for error in errors}
     assert len(lines) == 1, lines
     saved = re.fullmatch(r"run_fakes.py: stopped by SIGTERM; step (\d+) is saved", lines.pop())
     assert (tmp_path / "checkpoints" / f"step-{int(saved[1]):08d}" / "manifest.json").exists()

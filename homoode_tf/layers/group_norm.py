@@ -106,12 +106,11 @@ class GroupNormalization(keras.layers.Layer):
             if mask is not None:
                 mean, variance = mask * mean, tf.square(mask) * variance
             group = tf.matmul(mean, mixing)
-            spread = tf.matmul(variance + tf.square(mean - group), mixing)
+            spread = tf.matmul(variance + tf.math.squared_difference(mean, group), mixing)
             scale = gamma * tf.math.rsqrt(spread + self.epsilon)
-            moved = -group
             if bias is not None:
-                moved = (bias if mask is None else mask * bias) - group
-            return scale if mask is None else scale * mask, beta + moved * scale
+                group -= bias if mask is None else mask * bias
+            return scale if mask is None else scale * mask, beta - group * scale
 
         parameters = [tf.cast(p, dtype) for p in parameters]
         output, *_ = normalize(inputs, coefficients, parameters, addend, relu=relu)

@@ -41,7 +41,7 @@ def normalize(
 
     Returns:
       The result, of y's shape and dtype, computed in float32 (float64); and the mean and variance,
-      through which no gradient goes.
+      by which not to differentiate.
     """
     addends = [] if addend is None else [tf.cast(addend, y.dtype)]
 
@@ -58,12 +58,12 @@ def normalize(
         )
         value, *saved = function(y, *addends, *parameters)
         moments = piece.moments(*saved)
-    return value, *map(tf.stop_gradient, moments)
+    return value, *moments
 
 
 def _plain(coefficients, relu, y, parameters, addends):
     x = _wide(y)
-    positions = list(range(1, x.shape.rank - 1))
+    positions = tf.constant([*range(1, x.shape.rank - 1)], tf.int32)
     mean = tf.reduce_mean(x, positions)
     # Squares of the distance from the mean, so that no digits are lost where it is large. It counts
     # as a constant, and what that leaves out of the variance is zero, but has a second derivative.

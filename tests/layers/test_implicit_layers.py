@@ -48,7 +48,7 @@ def make(name, dynamics=None, **options):
 
 def make_quick(name, dynamics=None, **options):
     """The layer with a solver of few stages, whose backward pass is traced in half the time."""
-    return make(name, dynamics, **({} if name == "DEQ" else {"solver": "bosh3"}), **options)
+    return make(name, dynamics, **({} if name == "DEQ" else {"solver": "heun_euler"}), **options)
 
 
 def conv(dropout_rate=0.0, cls=ConvDynamics, **options):

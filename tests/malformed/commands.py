@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Runs `train.py`, none longer than a limit, and judges how a command ended.
+"""Runs `train.py`, none longer than a limit, and judges how a command ended; or starts a program.
 
 Starting Python with TensorFlow takes several seconds. So most runs are forks of one process that
 has imported everything and has run no TensorFlow operation, each with flags, status and output of
 its own; a few are started as a user starts them, to show that it makes no difference.
 """
 
+import concurrent.futures
 import multiprocessing
 import os
 import pathlib
@@ -44,6 +45,50 @@ def run(
         output.seek(0)
         errors.seek(0)
         return Outcome(status, *(file.read().decode(errors="replace") for file in (output, errors)))
+
+
+class Started:
+    """A fork that goes on by itself, used as a `subprocess.Popen` with pipes and text is.
+
+    Args:
+        command: What `python COMMAND` would be given: a file, or `-m` and a module, and arguments.
+        environment: Variables that it has beside those of this process.
+    """
+
+    def __init__(
+        self, command: Sequence[object], environment: Mapping[str, str] | None = None
+    ) -> None:
+        (output, its_output), (errors, its_errors) = os.pipe(), os.pipe()
+        streams = [multiprocessing.reduction.DupFd(end) for end in (its_output, its_errors)]
+        arguments = ([*map(str, command)], ROOT, *streams, {**os.environ, **(environment or {})})
+        self._process = _FORKS.Process(target=_become, args=arguments)
+        self._process.start()
+        for end in (its_output, its_errors):
+            os.close(end)
+        self.stdout, self.stderr = (os.fdopen(end, errors="replace") for end in (output, errors))
+
+    @property
+    def returncode(self) -> int | None:
+        """The status at its end; less than zero where a signal ended it; until then None."""
+        return self._process.exitcode
+
+    poll = returncode.fget
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def send_signal(self, number: int) -> None:
+        os.kill(self._process.pid, number)
+
+    def communicate(self, timeout: float = LIMIT) -> tuple[str, str]:
+        """Waits for its end; returns the rest of what it has printed, and of its errors."""
+        with concurrent.futures.ThreadPoolExecutor(2) as readers:
+            texts = [readers.submit(stream.read) for stream in (self.stdout, self.stderr)]
+            self._process.join(timeout)
+            if self.returncode is None:
+                self.kill()
+                raise TimeoutError(f"still running after {timeout} s")
+            return tuple(text.result() for text in texts)
 
 
 def fault(
@@ -90,7 +135,7 @@ def _start(command, root, limit, output, errors) -> int | None:
 
 def _fork(command, root, limit, *streams) -> int | None:
     streams = [multiprocessing.reduction.DupFd(file.fileno()) for file in streams]
-    process = _FORKS.Process(target=_become, args=(command, root, *streams))
+    process = _FORKS.Process(target=_become, args=(command, root, *streams, {}))
     process.start()
     process.join(limit)
     status = process.exitcode
@@ -100,11 +145,16 @@ def _fork(command, root, limit, *streams) -> int | None:
     return status
 
 
-def _become(command, root, output, errors) -> None:
+def _become(command, root, output, errors, environment) -> None:
+    os.environ.update(environment)
     os.dup2(output.detach(), 1)
     os.dup2(errors.detach(), 2)
     sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
     os.chdir(root)
-    sys.argv = command
-    runpy.run_path(str(root / command[0]), run_name="__main__")
+    if command[0] == "-m":
+        sys.argv = command[1:]
+        runpy.run_module(command[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = command
+        runpy.run_path(str(root / command[0]), run_name="__main__")

@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 import json
-import os
-import pathlib
 import random
 import re
 import shutil
 import signal
-import subprocess
-import sys
 import types
 
 import numpy as np
@@ -22,6 +18,7 @@ from homoode_tf.training.interruption import Interrupted
 from homoode_tf.training.non_finite import NonFiniteError
 from homoode_tf.training.step import StepError
 from tests import slow
+from tests.malformed import commands
 from tests.training import fakes
 from tests.training.runs import (
     MEASURED,
@@ -29,7 +26,6 @@ from tests.training.runs import (
     lines,
 )
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
 FIELDS = [
     "dataset",
     "model",
@@ -421,17 +417,6 @@ def test_other_modes_say_what_is_missing(tmp_path, monkeypatch, mode):
         mode(fakes.config(), tmp_path)
 
 
-def start(workdir, pause):
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.training.run_fakes", workdir, str(pause)],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def wait_for(process, text):
     for line in process.stdout:
         if text in line:
@@ -444,7 +429,7 @@ def test_kill_9_and_signals_lose_nothing(tmp_path, uninterrupted, capsys):
     """One run goes on after each; a signal saves a checkpoint first."""
     signals = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
     for least, (number, status) in zip((4, 8, 12), signals.items(), strict=True):
-        process = start(tmp_path, pause=0.1)
+        process = commands.Started(["-m", "tests.training.run_fakes", tmp_path, 0.1])
         wait_for(process, f"made step {least}")
         process.send_signal(number)
         _, errors = process.communicate()

@@ -2,10 +2,7 @@
 """The command as a user runs it, on a few steps of digits."""
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 import types
 
@@ -25,7 +22,7 @@ def get_config():
     config.recipe.update({"batch_size": 200, "epochs": 8.0, "evaluate_every_epochs": 8})
     config.recipe.log_every_steps = 1
     config.recipe.model.update({"channels": 4, "head_channels": 6, "groups": 2})
-    config.recipe.model.update({"solver": "rk4", "num_steps": 1})
+    config.recipe.model.update({"solver": "midpoint", "num_steps": 1})
     config.seeds = (0,)
     for name in list(config.models):
         if name != "homoode":
@@ -34,17 +31,16 @@ def get_config():
 """
 
 
-def start(tmp_path, *arguments):
+def start(tmp_path):
     config = tmp_path / "compare.py"
     config.write_text(CONFIG)
-    command = [
-        *(sys.executable, "-m", "homoode_tf.compare", f"--config={config}"),
-        *(f"--workdir={tmp_path / 'runs'}", f"--data_dir={tmp_path / 'data'}"),
-        *arguments,
-    ]
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment)
+    return commands.Started(
+        [
+            *("-m", "homoode_tf.compare", f"--config={config}"),
+            *(f"--workdir={tmp_path / 'runs'}", f"--data_dir={tmp_path / 'data'}"),
+        ],
+        {"TF_CPP_MIN_LOG_LEVEL": "2"},
+    )
 
 
 @pytest.mark.slow
