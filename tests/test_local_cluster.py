@@ -29,7 +29,7 @@ FLAGS = {
     "model.groups": 4,
     "model.dropout_rate": 0.0,
     # Equal steps, for where they are controlled rounding decides on their number.
-    "model.solver": "rk4",
+    "model.solver": "midpoint",
     "model.num_steps": 2,
     "model.synchronized_batch_norm": True,
     "optimizer.name": "sgd",

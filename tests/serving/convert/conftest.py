@@ -18,16 +18,16 @@ from homoode_tf.serving import export
 from homoode_tf.serving.convert import FORMATS, convert
 
 
-def dopri5(dynamics):
-    return HomoODE(dynamics, "dopri5", rtol=1e-2, atol=1e-2, gradient="backprop")
+def bosh3(dynamics):
+    return HomoODE(dynamics, "bosh3", rtol=1e-2, atol=1e-2, gradient="backprop")
 
 
 # Each layer with its dynamics to come, and how the export controls its steps.
 LAYERS = {
     "rk4": (lambda dynamics: HomoODE(dynamics, solvers.get("rk4", num_steps=3)), "sample"),
-    "dopri5 by sample": (dopri5, "sample"),
-    "dopri5 by batch": (dopri5, "batch"),
-    "NeuralODE": (lambda dynamics: NeuralODE(dynamics, "bosh3", gradient="checkpoint"), "sample"),
+    "bosh3 by sample": (bosh3, "sample"),
+    "bosh3 by batch": (bosh3, "batch"),
+    "NeuralODE": (lambda dynamics: NeuralODE(dynamics, "heun_euler", gradient="checkpoint"), "sample"),
     "DEQ": (lambda dynamics: DEQ(dynamics, "broyden", on_failure="return"), "sample"),
 }
 
