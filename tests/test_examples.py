@@ -15,7 +15,7 @@ SHORT = {
     "classifier": (["--epochs", "1", "--images", "134"], 0.0, 1.0),
     "deq_attention": (["--epochs", "1", "--images", "96"], 0.0, 1.0),
     "deq_denoising": (["--epochs", "1", "--pieces", "32"], -30.0, 10.0),
-    "fine_tuning": (["--epochs", "0.03", "--few", "150"], -1.0, 1.0),
+    "fine_tuning": (["--epochs", "0.03", "--few", "170"], -1.0, 1.0),
     # The integral of a density over nearly all of the plane.
     "ffjord": (["--epochs", "1"], 0.97, 1.01),
     "flow": (["--epochs", "1"], 0.1, 1.0),
