@@ -141,7 +141,8 @@ def test_a_run_comes_back_complete(packed, data, tmp_path):
 def test_a_comparison_comes_back_complete(packed, tmp_path, monkeypatch):
     def of_one(_):
         config = compare_digits.get_config()
-        config.recipe.update(small(epochs=0.3).to_dict())  # six steps
+        simple = {"optimizer.name": "sgd", "optimizer.learning_rate": 0.01}
+        config.recipe.update(small(epochs=0.3, **simple).to_dict())  # six steps
         config.seeds = (0, 1, 2)
         config.models = {"homoode": config.models.homoode}
         return config

@@ -224,7 +224,7 @@ def test_a_multiscale_deq(mode, point):
 def test_several_conditions_trained_saved_and_exported(kind, tmp_path):
     """Points by name: one for each tensor, each in its place again in a file."""
     inputs = [keras.Input((4, 4, 2)), keras.Input((1, 1, 2))]
-    solver = "anderson" if kind is DEQ else "bosh3"
+    solver = "anderson" if kind is DEQ else "heun_euler"
     layer = kind(Scales(), solver, initial_point="running_mean")
     model = keras.Model(inputs, layer(inputs))
     model.compile("sgd", ["mse", "mse"])

@@ -73,16 +73,16 @@ class TestConvDynamics:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("gradient", "step_control"),
+    ("gradient", "step_control", "times"),
     [
-        ("checkpoint", "batch"),
-        ("checkpoint", "sample"),
-        ("adjoint", "batch"),
-        ("backprop", "batch"),
+        ("checkpoint", "batch", 2),
+        ("checkpoint", "sample", 1),
+        ("adjoint", "batch", 1),
+        ("backprop", "batch", 1),
     ],
 )
-def test_a_solve_of_compiled_pieces(gradient, step_control, monkeypatch):
-    """Two layers of a model that share their dynamics, against the same without any piece."""
+def test_a_solve_of_compiled_pieces(gradient, step_control, times, monkeypatch):
+    """Also twice by the same dynamics, against the same without any piece."""
     x = normal(2, 4, 4, 4)
     results = []
     for size in (2**17, 1):
@@ -99,7 +99,9 @@ def test_a_solve_of_compiled_pieces(gradient, step_control, monkeypatch):
         def differentiate(layer=layer):
             with tf.GradientTape() as tape:
                 tape.watch(x)
-                value = layer(layer(x, training=True), training=True)
+                value = x
+                for _ in range(times):
+                    value = layer(value, training=True)
             variables = [v.value for v in layer.dynamics.trainable_variables]
             return [value, *tape.gradient(value, [x, *variables])]
 

@@ -136,7 +136,7 @@ def test_fit_adds_the_energy_to_the_loss(policy, monkeypatch):
     weights = {"kinetic_weight": 1e3, "jacobian_weight": 1.0, "final_time_spread": 0.1}
     dynamics = ConvDynamics(4, groups=2, dtype=policy)
     layer = HomoODE(
-        dynamics, "bosh3", initial_point="zeros", gradient="backprop", dtype=policy, **weights
+        dynamics, "heun_euler", initial_point="zeros", gradient="backprop", dtype=policy, **weights
     )
     pool = keras.layers.GlobalAveragePooling2D()
     model = keras.Sequential([keras.Input((4, 4, 4)), layer, pool])

@@ -27,7 +27,10 @@ LAYERS = {
     "rk4": (lambda dynamics: HomoODE(dynamics, solvers.get("rk4", num_steps=3)), "sample"),
     "bosh3 by sample": (bosh3, "sample"),
     "bosh3 by batch": (bosh3, "batch"),
-    "NeuralODE": (lambda dynamics: NeuralODE(dynamics, "heun_euler", gradient="checkpoint"), "sample"),
+    "NeuralODE": (
+        lambda dynamics: NeuralODE(dynamics, "heun_euler", gradient="checkpoint"),
+        "sample",
+    ),
     "DEQ": (lambda dynamics: DEQ(dynamics, "broyden", on_failure="return"), "sample"),
 }
 

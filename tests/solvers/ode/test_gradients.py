@@ -481,7 +481,12 @@ def test_constants_need_not_be_differentiable(mode):
 @pytest.mark.slow
 def test_xla(mode, step_control):
     solver = solvers.get(
-        "bosh3", rtol=1e-3, atol=1e-3, gradient=mode, step_control=step_control, max_num_steps=30
+        "heun_euler",
+        rtol=1e-2,
+        atol=1e-2,
+        gradient=mode,
+        step_control=step_control,
+        max_num_steps=30,
     )
     plain, compiled = (Example().gradients(solver, True, jit) for jit in (False, True))
     assert max(distance(compiled, plain).values()) < 1e-7
@@ -490,7 +495,7 @@ def test_xla(mode, step_control):
 class Flow(keras.layers.Layer):
     def __init__(self, mode, **kwargs):
         super().__init__(**kwargs)
-        self.solver = solvers.get("bosh3", rtol=1e-3, atol=1e-3, gradient=mode)
+        self.solver = solvers.get("heun_euler", rtol=1e-3, atol=1e-3, gradient=mode)
         self.dense = keras.layers.Dense(4, activation="tanh")
 
     def call(self, x):
