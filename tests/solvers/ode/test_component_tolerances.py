@@ -28,7 +28,7 @@ def test_an_array_is_the_components_one_by_one(mode, step_control):
 
     def solve(fn, start, atol):
         solver = solvers.get(
-            "dopri5", rtol=1e-6, atol=atol, gradient=mode, step_control=step_control
+            "dopri5", rtol=1e-9, atol=atol, gradient=mode, step_control=step_control
         )
         with tf.GradientTape() as tape:
             tape.watch(START)
@@ -37,11 +37,11 @@ def test_an_array_is_the_components_one_by_one(mode, step_control):
         return results.diagnostics.num_ode_fn_evaluations, tape.gradient(loss, START)
 
     split = lambda: {"a": START[:, :1], "b": START[:, 1:]}  # noqa: E731
-    by_array = solve(field, lambda: START, np.array([1e-5, 10.0]))
-    by_dict = solve(parts, split, {"b": 10.0, "a": np.array([1e-5])})
+    by_array = solve(field, lambda: START, np.array([1e-8, 10.0]))
+    by_dict = solve(parts, split, {"b": 10.0, "a": np.array([1e-8])})
     assert int(by_array[0]) == int(by_dict[0])
     np.testing.assert_allclose(by_array[1][:, 0], by_dict[1][:, 0], rtol=1e-4)
-    tight = solve(field, lambda: START, 1e-5)
+    tight = solve(field, lambda: START, 1e-8)
     assert int(tight[0]) >= int(by_array[0])
 
 
