@@ -5,7 +5,7 @@ import pytest
 
 from configs import digits
 from homoode_tf import models
-from homoode_tf.training import early_solver, loop, run, train
+from homoode_tf.training import early_solver, run, train
 from homoode_tf.training.interruption import Interrupted
 from homoode_tf.training.settings import EarlySolverSettings
 from tests.training.runs import final_weights, lines
@@ -64,8 +64,6 @@ def config_of(**early):
 @pytest.mark.slow
 def test_the_first_steps_are_made_by_it(tmp_path, monkeypatch):
     """As in a run of that solver alone, and where the run is resumed on either side as well."""
-    measured = {"loss": 1.0, "accuracy": 0.5, "examples": 9}
-    monkeypatch.setattr(loop, "_evaluate", lambda *_: measured)
     monkeypatch.setattr(run.Run, "export", lambda _: None)
     config = config_of(fraction=0.5)
     train(config, tmp_path / "whole")
